@@ -1,0 +1,44 @@
+# make demo: set everything up in .venv and write demo/report.html
+# make test: set everything up, check style and types, run the tests
+PYTHON ?= python3.11
+ifeq ($(shell command -v $(PYTHON) 2>/dev/null),)
+PYTHON := python3
+endif
+BIN := .venv/bin
+SEPARATRIX_DATA ?= $(abspath $(firstword $(wildcard data ../shared/data) data))
+export SEPARATRIX_DATA
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint bench pictures clean
+.DEFAULT_GOAL := demo
+
+demo: .venv/.installed
+	$(BIN)/separatrix report --out demo/report.html
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.dev
+	$(BIN)/python -m bench.depth
+
+pictures: .venv/.dev
+	$(BIN)/python docs/pictures.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	@touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch .venv/.installed $@
+
+clean:
+	rm -rf .venv demo build dist

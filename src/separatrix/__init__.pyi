@@ -1,0 +1,28 @@
+from . import data, figures, results, systems, tangent, testing
+from .results.errors import ArgumentError, SeparatrixWarning
+from .results.status import Status
+from .systems.depth import Depth
+from .systems.flow import Flow
+from .systems.listing import layers
+from .systems.maps import Map
+from .tangent.ftle import ftle
+from .tangent.inputs import grid, plane
+
+__all__ = [
+    "ArgumentError",
+    "Depth",
+    "Flow",
+    "Map",
+    "SeparatrixWarning",
+    "Status",
+    "data",
+    "figures",
+    "ftle",
+    "grid",
+    "layers",
+    "plane",
+    "results",
+    "systems",
+    "tangent",
+    "testing",
+]

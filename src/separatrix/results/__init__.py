@@ -1,0 +1,1 @@
+"""What every instrument returns: one schema of labelled data, with status, provenance, memory budget and progress."""

@@ -1,0 +1,5 @@
+"""What moves: one protocol for networks along depth, maps, flows and, later, loops and training."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,215 @@
+"""The exact tangent and adjoint of any step function, by the first route that its operations allow."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from separatrix.results.errors import ArgumentError
+from separatrix.systems import modes
+from separatrix.systems.modes import NoRouteError, Step
+
+_NATIVE = frozenset({"aten", "prim", "prims"})
+_FAILURES = (RuntimeError, ValueError, KeyError, NoRouteError)
+
+
+@dataclass
+class _Findings:
+    """What was found out about a step, once for the system that owns it."""
+
+    foreign: list[str] | None = None
+    adjoint_checked: bool = False
+
+
+_findings: dict[int, _Findings] = {}
+
+
+def default_tangent(step: Step, state: Tensor, V: Tensor, *, owner: object = None) -> tuple[Tensor, Tensor]:
+    """Next states and the derivative of any step function applied to k tangents, the primal computed once.
+
+    Parameters
+    ----------
+    step : callable
+        Takes the state and returns the next one. It leaves its argument as it is, and the members of a batch are
+        independent of each other.
+    state : Tensor, shape (*batch, n)
+        Floating point.
+    V : Tensor, shape (k, *batch, n)
+        Tangents, of the state's dtype.
+    owner : object, optional
+        The system whose step this is. The step is then inspected at the owner's first call, not at every one.
+
+    Returns
+    -------
+    next_state : Tensor, shape (*batch, m)
+    MV : Tensor, shape (k, *batch, m)
+        Neither carries a graph.
+
+    Raises
+    ------
+    ArgumentError
+        If V does not fit the state, or if no route can differentiate the step exactly. What the step itself raises
+        comes through as it is.
+
+    Notes
+    -----
+    Routes, in this order: forward mode over all k tangents at once (``vmap`` of ``jvp``; cost 1 + k steps, and one more
+    when the step is inspected); the same with fused kernels off, for those without a forward-mode rule (recurrent
+    layers, transformers in eval mode); one ``jvp`` for each tangent (2k steps); reverse mode twice (about 2 + 3k),
+    or one reverse pass for each of the m outputs, both checked against a plain reverse pass.
+
+    The inspection looks for operations from outside PyTorch (``torch.library``): forward mode loses their tangents
+    without a word, so a step that has one takes the reverse modes. What is detached, or read with ``item`` or
+    ``tolist``, counts as constant, as everywhere in autograd; ``separatrix.testing.check_system`` shows whether that
+    matters.
+    """
+    _check(state, V, "V")
+    if len(V) == 0:
+        with torch.no_grad():
+            following = step(state)
+        return following, following.new_zeros(0, *following.shape)
+    reasons: list[str] = []
+    forward = [modes.at_once, modes.at_once_plain, modes.one_by_one]
+    for route in [*([] if _foreign(step, state, owner) else forward), modes.double_reverse, modes.rows]:
+        try:
+            return route(step, state, V)
+        except (ArgumentError, torch.OutOfMemoryError):
+            raise
+        except _FAILURES as error:
+            reasons.append(f"{route.__name__}: {_first_line(error)}")
+        if len(reasons) == 1:
+            with torch.no_grad():
+                step(state)  # if it is the step itself that fails, its own error is the clear one
+        if "have storage" in reasons[-1]:
+            break  # a part of it leaves torch, through numpy: the other routes would take that part for a constant
+    raise _underivable(reasons)
+
+
+def default_adjoint(
+    step: Step,
+    state: Tensor,
+    W: Tensor,
+    *,
+    tangent: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+    owner: object = None,
+) -> Tensor:
+    """Transpose of the derivative of any step function, applied to k covectors, by reverse mode.
+
+    Parameters
+    ----------
+    step, state
+        As in :func:`default_tangent`.
+    W : Tensor, shape (k, *batch, m)
+        Covectors, of the next state's shape and dtype.
+    tangent : callable, optional
+        ``V -> (next_state, M V)`` at this state, where there is a better one than :func:`default_tangent`.
+    owner : object, optional
+        The system whose step this is. The adjoint is then compared with the tangent at the owner's first call, not at
+        every one.
+
+    Returns
+    -------
+    Tensor, shape (k, *batch, n)
+        M^T W, without a graph.
+
+    Raises
+    ------
+    ArgumentError
+        If W does not fit the next state, if the step cannot be differentiated, or if reverse mode contradicts the
+        tangent: a part of the step is hidden from it (``no_grad``, numpy) or the step draws random numbers.
+
+    Notes
+    -----
+    Cost: one step and k reverse passes, and two more with one tangent step for the comparison. A step that reverse mode
+    cannot enter (``no_grad`` around it, no backward rule) is differentiated along all n coordinates in forward mode.
+    """
+    carry = tangent or (lambda V: default_tangent(step, state, V, owner=owner))
+    found = _about(owner)
+    try:
+        with modes.reverse(step, state) as (x, y):
+            _check(y, W, "W")
+            pulled = modes.pull(y, x, W) if y.requires_grad else None
+            first = None if found.adjoint_checked or pulled is None else modes.grad(y, x, modes.probe(y))
+    except (ArgumentError, torch.OutOfMemoryError):
+        raise
+    except _FAILURES:
+        pulled = first = None
+    if pulled is None:
+        eye = torch.eye(state.shape[-1], dtype=state.dtype, device=state.device)
+        V = eye.reshape(-1, *[1] * (state.ndim - 1), state.shape[-1]).expand(-1, *state.shape)
+        following, columns = carry(V)
+        _check(following, W, "W")
+        return torch.einsum("i...m,k...m->k...i", columns, W)
+    if first is not None:
+        V = modes.probe(state)[None]
+        following, MV = carry(V)
+        if not modes.pairs_up(modes.probe(following), MV, first, V):
+            raise _underivable(["reverse mode contradicts the tangent, so a part of the step is hidden from autograd"])
+        found.adjoint_checked = True
+    return pulled
+
+
+class _Namespaces(TorchDispatchMode):
+    """Collects the operations that are not PyTorch's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.foreign: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace not in _NATIVE:
+            self.foreign.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def _foreign(step: Step, state: Tensor, owner: object) -> list[str]:
+    """Operations whose tangents forward mode would silently set to zero."""
+    found = _about(owner)
+    if found.foreign is None:
+        seen = _Namespaces()
+        try:
+            with torch.no_grad(), seen:
+                step(state)
+        except Exception:  # some of torch's own constructs cannot be watched; an error of the step's will come again
+            return []
+        found.foreign = sorted(seen.foreign)
+    return found.foreign
+
+
+def _about(owner: object) -> _Findings:
+    """Look up findings by identity; they are forgotten together with the owner."""
+    if owner is None:
+        return _Findings()
+    if id(owner) not in _findings:
+        try:
+            weakref.finalize(owner, _findings.pop, id(owner), None).atexit = False
+        except TypeError:  # nobody may hold it weakly
+            return _Findings()
+        _findings[id(owner)] = _Findings()
+    return _findings[id(owner)]
+
+
+def _check(state: Tensor, V: Tensor, argument: str) -> None:
+    if V.ndim != state.ndim + 1 or V.shape[1:] != state.shape:
+        remedy = f"give (k, {', '.join(map(str, state.shape))}): a leading dimension, then the shape of the state"
+        raise ArgumentError(argument, f"shape {tuple(V.shape)}", remedy)
+    if V.dtype != state.dtype:
+        raise ArgumentError(argument, str(V.dtype), f"give {state.dtype}, the dtype of the state")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
+def _underivable(reasons: list[str]) -> ArgumentError:
+    return ArgumentError(
+        "step",
+        "a function that cannot be differentiated (" + "; ".join(reasons) + ")",
+        "write it with differentiable torch operations, or give the system its own tangent and adjoint",
+    )

@@ -1,0 +1,271 @@
+"""What one forward pass does: every module call and functional activation, in execution order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
+
+from separatrix.systems.activations import function_kinks, function_name
+from separatrix.systems.graph import Edge, edge_of
+
+_RESHAPES = {
+    torch.flatten,
+    torch.reshape,
+    torch.squeeze,
+    torch.unsqueeze,
+    Tensor.flatten,
+    Tensor.reshape,
+    Tensor.view,
+    Tensor.squeeze,
+    Tensor.unsqueeze,
+    Tensor.contiguous,
+}
+_READS = {Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__int__, Tensor.numpy, Tensor.__array__}
+_SAMPLERS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, F.batch_norm}
+_BRANCHES = {Tensor.__bool__, Tensor.__index__}
+
+
+def _is_training(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a dropout or batch-norm function was called with ``training=True``, its default for dropout aside."""
+    return kwargs.get("training", any(a is True for a in args)) is True and kwargs.get("p", 1.0) > 0
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a module or of a functional activation."""
+
+    label: str
+    kind: str
+    target: nn.Module | Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    source: Tensor | None
+    """The first tensor that it was given."""
+    parent: Call | None
+    source_edge: Edge | None = None
+    value: Tensor | None = None
+    """The (first) tensor that it returned."""
+    edge: Edge | None = None
+    """Where the value stood in autograd's graph when the call returned."""
+    children: list[Call] = field(default_factory=list)
+
+    @property
+    def is_module(self) -> bool:
+        """Whether a module was called, rather than a function."""
+        return isinstance(self.target, nn.Module)
+
+
+@dataclass
+class Trace:
+    """All calls of a forward pass, in the order in which they returned."""
+
+    calls: list[Call] = field(default_factory=list)
+    top: list[Call] = field(default_factory=list)
+    """Calls made by the model's own ``forward``."""
+    reads: list[str] = field(default_factory=list)
+    """Names of operations that took a number out of a tensor that depends on the input."""
+    branches: bool = False
+    """Whether a Python branch was decided by a tensor that depends on the input."""
+    random: list[str] = field(default_factory=list)
+    """Names of functions that were called in training mode, such as dropout."""
+    kinked: bool = False
+    """Whether some operation is not differentiable everywhere."""
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The first floating-point tensor in a nested structure, or None."""
+    for leaf in tree_leaves(value):
+        if isinstance(leaf, Tensor) and leaf.is_floating_point():
+            return leaf
+    return None
+
+
+def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every submodule but the root, without the internals of parametrisations."""
+    for name, module in model.named_modules():
+        if name and "parametrizations" not in name.split("."):
+            yield name, module
+
+
+class _Stack:
+    """Names of the modules being executed, and counters that make labels unique."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[str, nn.Module, Call | None]] = []
+        self.counts: Counter[str] = Counter()
+
+    def label(self, name: str) -> str:
+        self.counts[name] += 1
+        return f"{name}#{self.counts[name]}"
+
+    def function_label(self, short: str) -> str | None:
+        """Label of a functional activation, or None inside one of torch's own modules."""
+        if self.frames and type(self.frames[-1][1]).__module__.startswith("torch.nn."):
+            return None
+        owner = self.frames[-1][0] if self.frames else ""
+        return self.label(f"{owner}.{short}" if owner else short)
+
+
+class _FunctionTap(TorchFunctionMode):
+    """Hands every functional activation, with its label, to a visitor that may replace the value."""
+
+    def __init__(self, stack: _Stack, visit: Callable[[str, Callable[..., Any], Any, Any, Any], None]) -> None:
+        super().__init__()
+        self.stack = stack
+        self.visit = visit
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        short = function_name(func)
+        label = self.stack.function_label(short) if short else None
+        value = func(*args, **kwargs)
+        if label is not None:
+            self.visit(label, func, args, kwargs, value)
+        return value
+
+
+@contextmanager
+def tap(
+    model: nn.Module,
+    labels: set[str],
+    visit: Callable[[str, Any], Any],
+    functions: bool,
+) -> Iterator[None]:
+    """Call ``visit(label, value)`` with what the named calls return; hooks are removed afterwards, whatever happens.
+
+    A visitor that returns something other than None replaces the value (module calls only).
+    """
+    stack = _Stack()
+    wanted = {label.rsplit("#", 1)[0] for label in labels}
+    handles: list[RemovableHandle] = []
+
+    def enter(name: str, module: nn.Module) -> Callable[..., None]:
+        return lambda m, args: stack.frames.append((name, module, None))
+
+    def leave(name: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: Any, value: Any) -> Any:
+            if functions:
+                stack.frames.pop()
+            if name in wanted:
+                label = stack.label(name)
+                if label in labels:
+                    return visit(label, value)
+            return None
+
+        return hook
+
+    try:
+        for name, module in named_modules(model):
+            if functions:
+                handles.append(module.register_forward_pre_hook(enter(name, module)))
+            if functions or name in wanted:
+                handles.append(module.register_forward_hook(leave(name)))
+        if functions:
+            with _FunctionTap(stack, lambda label, f, a, k, v: label in labels and visit(label, v)):
+                yield
+        else:
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Recorder(TorchFunctionMode):
+    """Records functional activations, reshapes, and what leaves the tensor world."""
+
+    def __init__(self, trace: Trace, stack: _Stack, inputs: Tensor | None) -> None:
+        super().__init__()
+        self.trace = trace
+        self.stack = stack
+        self.dependent: dict[int, Tensor] = {} if inputs is None else {id(inputs): inputs}
+
+    def mark(self, value: Any) -> None:
+        for leaf in tree_leaves(value):
+            if isinstance(leaf, Tensor):
+                # the reference keeps the id from being reused
+                self.dependent[id(leaf)] = leaf
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        depends = any(id(leaf) in self.dependent for leaf in tree_leaves((args, kwargs)))
+        if depends and func in _READS:
+            self.trace.reads.append(func.__name__)
+        if depends and func in _BRANCHES:
+            self.trace.branches = True
+        if func in _SAMPLERS and _is_training(args, kwargs):
+            self.trace.random.append(func.__name__)
+        short = function_name(func)
+        label = self.stack.function_label(short) if short else None
+        source = first_tensor(args)
+        source_edge = None if source is None else edge_of(source)
+        value = func(*args, **kwargs)
+        if depends:
+            self.mark(value)
+            kinks = function_kinks(func, args, kwargs) or "max_pool" in getattr(func, "__name__", "")
+            self.trace.kinked |= bool(kinks)
+            if isinstance(value, Tensor) and (label is not None or func in _RESHAPES):
+                parent = self.stack.frames[-1][2] if self.stack.frames else None
+                call = Call(label or "", short or func.__name__, func, args, kwargs, source, parent, source_edge, value)
+                call.edge = edge_of(value)
+                (parent.children if parent else self.trace.top).append(call)
+                if label is not None:
+                    self.trace.calls.append(call)
+        return value
+
+
+def record(model: nn.Module, run: Callable[[], Any], inputs: Tensor | None) -> Trace:
+    """Run a forward pass and record it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model whose modules are watched.
+    run : callable
+        Performs the forward pass.
+    inputs : Tensor or None
+        The tensor that is perturbed; reads of anything computed from it are noted.
+    """
+    trace = Trace()
+    stack = _Stack()
+    recorder = _Recorder(trace, stack, inputs)
+    handles: list[RemovableHandle] = []
+
+    def enter(name: str, module: nn.Module) -> Callable[..., None]:
+        def hook(m: nn.Module, args: Any, kwargs: Any) -> None:
+            parent = stack.frames[-1][2] if stack.frames else None
+            source = first_tensor((args, kwargs))
+            call = Call("", type(module).__name__, module, args, kwargs, source, parent)
+            call.source_edge = None if source is None else edge_of(source)
+            stack.frames.append((name, module, call))
+
+        return hook
+
+    def leave(m: nn.Module, args: Any, value: Any) -> None:
+        name, _, call = stack.frames.pop()
+        assert call is not None
+        call.label = stack.label(name)
+        call.value = first_tensor(value)
+        call.edge = None if call.value is None else edge_of(call.value)
+        (call.parent.children if call.parent else trace.top).append(call)
+        trace.calls.append(call)
+
+    try:
+        for name, module in named_modules(model):
+            handles.append(module.register_forward_pre_hook(enter(name, module), with_kwargs=True))
+            handles.append(module.register_forward_hook(leave))
+        with recorder:
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return trace

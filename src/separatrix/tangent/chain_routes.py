@@ -1,0 +1,221 @@
+"""Tangents carried through a plain multilayer network, one matrix product a layer.
+
+Layout: components first, points last, so that sums over components and products with slopes run along memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from separatrix.systems.activations import value_and_slope
+from separatrix.tangent.chain import Affine, Diagonal, PlainChain, Pointwise
+from separatrix.tangent.product import GradedProduct
+from separatrix.tangent.spectrum import Spectrum, spectrum
+
+# tangents are rescaled this often, long before float32 could overflow or underflow
+_RESCALE_EVERY = 8
+
+
+class LayerSpectrum(NamedTuple):
+    """What a route yields for one layer and one chunk of points."""
+
+    spectrum: Spectrum
+    nonsmooth: Tensor | None
+    """Points that lie on a kink which the layer feels; None where there are none."""
+    finite: Tensor
+    """Points at which the state of the layer is finite."""
+
+
+class Entry(NamedTuple):
+    """The perturbations that enter, in as few columns as carry them all.
+
+    The first matrix W (n x m), with n < m, sees only the n-dimensional row space of W diag(scale). With
+    W diag(scale) = L Q', Q' having orthonormal rows, singular values of later products are those with L in its place,
+    and right directions are turned back by Q.
+    """
+
+    first: Tensor | None
+    """Columns after the first step, (n, r); None when that step is not a matrix."""
+    back: Tensor | None
+    """Q, (m, r); None when nothing was reduced."""
+
+
+def enter(chain: PlainChain, scale: Tensor) -> Entry:
+    """Reduce the input perturbations exactly through the first matrix."""
+    step = chain.steps[0]
+    if not isinstance(step, Affine):
+        return Entry(None, None)
+    matrix = step.weight * scale
+    if matrix.shape[0] >= matrix.shape[1]:
+        return Entry(matrix, None)
+    q, r = torch.linalg.qr(matrix.mT.double())
+    return Entry(r.mT.to(matrix.dtype), q)
+
+
+def _turn_back(found: Spectrum, entry: Entry) -> Spectrum:
+    if entry.back is None or found.right is None:
+        return found
+    return found._replace(right=found.right.double() @ entry.back.mT)
+
+
+def forward_columns(
+    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, vectors: int
+) -> Iterator[LayerSpectrum]:
+    """Carry all columns from layer to layer; yield the spectrum at each chosen end, in order of ``chain.ends``.
+
+    Cost: (1 + d) forward passes for d columns, and the spectra.
+    """
+    ends = set(chain.ends)
+    count = len(points)
+    state = points.mT
+    tangents = None if entry.first is not None else torch.diag(scale)[:, :, None].expand(-1, -1, count)
+    log = None
+    matrices = 0
+    nonsmooth: Tensor | None = None
+    for place, step in enumerate(chain.steps, start=1):
+        if isinstance(step, Affine):
+            matrices += 1
+            weight, bias = step.weight, step.bias
+            state = weight @ state if bias is None else torch.addmm(bias[:, None], weight, state)
+            if tangents is None:
+                assert entry.first is not None
+                tangents = entry.first[:, :, None]
+            else:
+                n, d, b = tangents.shape
+                tangents = (weight @ tangents.reshape(n, d * b)).view(-1, d, b)
+        elif isinstance(step, Diagonal):
+            assert tangents is not None
+            state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
+            tangents = tangents * step.factor[:, None, None]
+        else:
+            assert tangents is not None
+            nonsmooth = _on_kink(step, state, tangents, nonsmooth)
+            state, slope = value_and_slope(step.activation, state)
+            tangents = tangents.mul_(slope[:, None]) if tangents.shape[2] == count > 1 else tangents * slope[:, None]
+        assert tangents is not None
+        if matrices and matrices % _RESCALE_EVERY == 0 and isinstance(step, Affine):
+            size = tangents.abs().amax((0, 1))
+            size = torch.where((size > 0) & torch.isfinite(size), size, torch.ones_like(size))
+            tangents = tangents / size
+            log = size.double().log() if log is None else log + size.double().log()
+        if place in ends:
+            full = tangents.expand(-1, -1, count)
+            found = _turn_back(spectrum(full, vectors, None if log is None else log.expand(count)), entry)
+            finite = torch.isfinite(state.sum(0))
+            yield LayerSpectrum(found, nonsmooth, finite)
+
+
+def backward_rows(
+    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, vectors: int
+) -> Iterator[LayerSpectrum]:
+    """Carry rows back from each chosen end; yield its spectrum. Cost: 1 forward pass, and m per end with m outputs."""
+    state = points.mT
+    slopes: list[Tensor | None] = []
+    kink = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    kinks, finite = [], []
+    for step in chain.steps:
+        slope = None
+        if isinstance(step, Affine):
+            state = step.weight @ state if step.bias is None else torch.addmm(step.bias[:, None], step.weight, state)
+        elif isinstance(step, Diagonal):
+            state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
+        else:
+            for at in step.kinks:
+                kink = kink | (state == at).any(0)
+            state, slope = value_and_slope(step.activation, state)
+        slopes.append(slope)
+        kinks.append(kink)
+        finite.append(torch.isfinite(state.sum(0)))
+    for end in chain.ends:
+        columns = _rows_from(chain, slopes, end, entry, scale, len(points)).transpose(0, 1)
+        found = _turn_back(spectrum(columns, vectors), entry)
+        hit = kinks[end - 1]
+        yield LayerSpectrum(found, hit if bool(hit.any()) else None, finite[end - 1])
+
+
+def _rows_from(
+    chain: PlainChain, slopes: list[Tensor | None], end: int, entry: Entry, scale: Tensor, count: int
+) -> Tensor:
+    """Transposed Jacobians (inputs or reduced inputs, outputs, points) of the first ``end`` steps."""
+    rows: Tensor | None = None
+    for place in range(end - 1, -1, -1):
+        step = chain.steps[place]
+        if isinstance(step, Affine):
+            weight = step.weight.mT if place or entry.first is None else entry.first.mT
+            if rows is None:
+                rows = weight[:, :, None].expand(-1, -1, count)
+            else:
+                n, m, b = rows.shape
+                rows = (weight @ rows.reshape(n, m * b)).view(-1, m, b)
+            continue
+        factor = step.factor[:, None] if isinstance(step, Diagonal) else slopes[place]
+        assert factor is not None
+        if rows is None:
+            n = len(factor)
+            rows = torch.eye(n, dtype=factor.dtype, device=factor.device)[:, :, None] * factor[None]
+        else:
+            rows = rows * factor[:, None]
+    assert rows is not None
+    rows = rows.expand(-1, -1, count)
+    return rows if entry.first is not None else rows * scale[:, None, None]
+
+
+def graded(chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, vectors: int) -> Iterator[LayerSpectrum]:
+    """As :func:`forward_columns`, but orthogonalised after every matrix, so that small singular values keep all digits.
+
+    See :class:`separatrix.tangent.product.GradedProduct`. Meant for float64, and for deep stacks.
+    """
+    count = len(points)
+    state = points.mT
+    columns = entry.first.shape[1] if entry.first is not None else len(scale)
+    product = GradedProduct.start(columns, (count,), dtype=points.dtype, device=points.device)
+    # the part of the product since the last orthogonalisation, (points, n, r)
+    pending: Tensor | None = None if entry.first is not None else torch.diag(scale).expand(count, -1, -1)
+    nonsmooth: Tensor | None = None
+    for place, step in enumerate(chain.steps, start=1):
+        if isinstance(step, Affine):
+            state = step.weight @ state if step.bias is None else torch.addmm(step.bias[:, None], step.weight, state)
+            if place == 1 and entry.first is not None:
+                pending = entry.first.expand(count, -1, -1)
+            else:
+                if pending is not None:
+                    product = product.absorb(pending)
+                pending = step.weight @ product.q
+        else:
+            assert pending is not None
+            if isinstance(step, Diagonal):
+                state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
+                slope = step.factor[:, None]
+            else:
+                nonsmooth = _on_kink(step, state, pending.permute(1, 2, 0), nonsmooth)
+                state, slope = value_and_slope(step.activation, state)
+            pending = pending * slope.mT[:, :, None]
+        if place in chain.ends:
+            product, pending = product.absorb(pending), None
+            yield LayerSpectrum(
+                _turn_back(_spectrum_of(product, vectors), entry), nonsmooth, torch.isfinite(state.sum(0))
+            )
+            if place < len(chain.steps) and not isinstance(chain.steps[place], Affine):
+                pending = product.q
+
+
+def _spectrum_of(product: GradedProduct, vectors: int) -> Spectrum:
+    if not vectors:
+        return Spectrum(product.singular(), None, None)
+    log, right, left = product.singular(directions=True)
+    return Spectrum(log, right[:, :vectors], left.mT[:, :vectors])
+
+
+def _on_kink(step: Pointwise, state: Tensor, tangents: Tensor, before: Tensor | None) -> Tensor | None:
+    """Points where a component sits exactly on a kink and a perturbation moves it, together with earlier ones."""
+    for at in step.kinks:
+        on = state == at
+        if bool(on.any()):
+            moved = (tangents != 0).any(1)
+            hit = (on & moved).any(0)
+            before = hit if before is None else before | hit
+    return before

@@ -1,0 +1,174 @@
+"""The arrays of a field while it is computed, and the Dataset that they become."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from separatrix.results.dataset import Entry, build
+from separatrix.results.provenance import provenance
+from separatrix.results.status import Status, status_attrs
+from separatrix.tangent.chain_routes import LayerSpectrum
+from separatrix.tangent.inputs import Plane, Points
+from separatrix.tangent.plan import Problem
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class Field:
+    """Results of all points and chosen layers, filled chunk by chunk, on the CPU in float64."""
+
+    def __init__(
+        self, where: Plane | Points, problem: Problem, count: int, directions: bool, durations: list[float]
+    ) -> None:
+        layers, points = len(problem.chosen), len(where)
+        self.where, self.problem, self.count, self.durations = where, problem, count, durations
+        # sx.ftle perturbs something else than the plane's coordinates when it starts further on
+        self.planar = isinstance(where, Plane) and problem.guest.start is None
+        self.log = torch.full((layers, points, count), -math.inf, dtype=torch.float64)
+        self.status = torch.zeros(layers, points, count, dtype=torch.int8)
+        self.gap = torch.zeros(layers, points, dtype=torch.float64) if isinstance(where, Plane) else None
+        self._lost = torch.zeros(points, dtype=torch.bool)
+        self.direction = torch.full((layers, points, 2), math.nan, dtype=torch.float64) if self.planar else None
+        self.right = self.left = None
+        if directions:
+            self.right = torch.full((layers, points, count, len(problem.scale)), math.nan, dtype=torch.float64)
+            self.left = torch.full((layers, points, count, max(problem.widths)), math.nan, dtype=torch.float64)
+        self._to_plane = self._plane_coordinates() if self.planar else None
+
+    def _plane_coordinates(self) -> Tensor:
+        """Matrix that takes a right direction, in units of the scale, to coordinates in the plane."""
+        assert isinstance(self.where, Plane)
+        basis = torch.stack([self.where.e1.flatten(), self.where.e2.flatten()], dim=1)
+        return torch.linalg.pinv(basis) * self.problem.scale.double().cpu()
+
+    def put(
+        self, layer: int, where: slice | Tensor, found: LayerSpectrum, nonsmooth: Tensor | None, floor: float
+    ) -> None:
+        """Store one layer of one chunk, with the status of every number."""
+        log = found.spectrum.log
+        good = found.finite & ~torch.isnan(log).any(1) & (log[:, 0] < math.inf)
+        seen = max(self.count, 2) if self.gap is not None else self.count
+        log = torch.where(good[:, None], log, torch.nan)[:, :seen]
+        status = torch.full_like(
+            log, Status.OK if self.problem.chosen[layer].cut else Status.NOT_A_CUT, dtype=torch.int8
+        )
+        below = log < log[:, :1] + (math.log(floor) if floor else -math.inf)
+        status = torch.where(below, Status.BELOW_PRECISION, status)
+        status = torch.where(log == -math.inf, Status.SINGULAR, status)
+        # an exact zero in float32 may be an underflow, and a stretch that is not finite an overflow
+        lost = (below | (log == -math.inf)).any(1) | (found.finite & ~good) if floor else torch.zeros_like(good)
+        if nonsmooth is not None:
+            status = torch.where(nonsmooth[:, None], Status.NONSMOOTH, status)
+        status = torch.where(good[:, None], status, Status.NONFINITE).to(torch.int8)
+        have = min(self.count, log.shape[1])
+        self.log[layer, where, :have] = log[:, :have].cpu()
+        self.log[layer, where, have:] = torch.where(good, -math.inf, torch.nan)[:, None].cpu()
+        self.status[layer, where, :have] = status[:, :have].cpu()
+        rest = torch.maximum(status[:, :1], torch.full_like(status[:, :1], Status.MISSING))
+        self.status[layer, where, have:] = rest.cpu()
+        if layer == 0:
+            self._lost[where] = False
+        self._lost[where] |= lost.cpu()
+        if self.gap is not None:
+            first, second = log[:, 0], log[:, 1] if log.shape[1] > 1 else torch.full_like(log[:, 0], -math.inf)
+            gap = torch.where(first == -math.inf, torch.nan, first - second)
+            self.gap[layer, where] = gap.cpu()
+        self._put_vectors(layer, where, found)
+
+    def _put_vectors(self, layer: int, where: slice | Tensor, found: LayerSpectrum) -> None:
+        right, left = found.spectrum.right, found.spectrum.left
+        if self.direction is not None and self._to_plane is not None and right is not None:
+            whole = right[:, 0].double().cpu()
+            push = whole * self.problem.scale.double().cpu()
+            self.direction[layer, where] = whole @ self._to_plane.mT / push.norm(dim=1, keepdim=True)
+        if self.right is not None and right is not None:
+            have = min(self.count, right.shape[1])
+            self.right[layer, where, :have] = right[:, :have].double().cpu()
+        if self.left is not None and left is not None:
+            have = min(self.count, left.shape[1])
+            self.left[layer, where, :have, : left.shape[2]] = left[:, :have].double().cpu()
+
+    def unresolved(self) -> Tensor:
+        """Indices of points that deserve more precision."""
+        return self._lost.nonzero()[:, 0]
+
+    def smooth(self) -> Tensor:
+        """Indices of points whose leading stretch can be believed at every layer."""
+        return (self.status[:, :, 0] <= Status.NOT_A_CUT).all(0).nonzero()[:, 0]
+
+    def leading(self, points: Tensor) -> Tensor:
+        """Leading stretches, (layers, points)."""
+        return self.log[:, points, 0]
+
+    def dataset(
+        self, *, method: str, recomputed: int, checked: tuple[int, float] | None, settings: dict[str, Any]
+    ) -> xr.Dataset:
+        """Name everything, and check it against the schema."""
+        problem, where = self.problem, self.where
+        shape = where.shape
+        names = ("x", "y") if isinstance(where, Plane) else ("point",)
+        dims = ("member", "layer", *names)
+
+        def array(values: Tensor) -> np.ndarray:
+            return values.reshape(1, len(problem.chosen), *shape, *values.shape[2:]).numpy()
+
+        divisor = torch.tensor(self.durations, dtype=torch.float64)[:, None, None]
+        data: dict[str, Entry] = {
+            "stretch": ((*dims, "index"), array(self.log), {"long_name": "ln of singular value", "units": "nat"}),
+            "exponent": (
+                (*dims, "index"),
+                array(self.log / divisor),
+                {"long_name": "finite-time Lyapunov exponent", "units": "1/layer"},
+            ),
+            "status": ((*dims, "index"), array(self.status), {"long_name": "status of the stretch", **status_attrs()}),
+        }
+        if self.gap is not None:
+            data["gap"] = (
+                dims,
+                array(self.gap),
+                {"long_name": "difference of the two largest stretches", "units": "nat"},
+            )
+        if self.direction is not None:
+            text = "leading right singular direction in the coordinates of the plane; it has no sign"
+            data["direction"] = ((*dims, "axis"), array(self.direction), {"long_name": text})
+        if self.right is not None and self.left is not None:
+            data["right"] = ((*dims, "index", "input"), array(self.right), {"long_name": "right singular direction"})
+            data["left"] = ((*dims, "index", "state"), array(self.left), {"long_name": "left singular direction"})
+        coords: dict[str, Entry] = {
+            "member": (("member",), np.arange(1)),
+            "layer": (("layer",), np.array(problem.labels, dtype=object)),
+            "duration": (
+                ("layer",),
+                np.array(self.durations),
+                {"long_name": "divisor of the exponent", "units": "layer"},
+            ),
+            "cut": (("layer",), np.array([layer.cut for layer in problem.chosen], dtype=np.int8)),
+            "width": (("layer",), np.array(problem.widths)),
+            "index": (("index",), np.arange(1, self.count + 1)),
+        }
+        if isinstance(where, Plane):
+            coords |= {"x": (("x",), where.x.numpy()), "y": (("y",), where.y.numpy())}
+            if where.kind == "plane":
+                basis = torch.stack([where.e1.flatten(), where.e2.flatten()])
+                data["origin"] = (("input",), where.origin.flatten().numpy())
+                data["basis"] = (("axis", "input"), basis.numpy())
+        else:
+            coords["point"] = (("point",), np.arange(len(where)))
+        attrs: dict[str, Any] = {
+            "title": "finite-time Lyapunov exponents along depth",
+            "form": "singular-value",
+            "method": method,
+            "inputs": where.kind,
+            "precision": problem.guest.precision,
+            "recomputed_points": recomputed,
+            "provenance": provenance("ftle", model=problem.guest.original, **settings),
+        }
+        if checked is not None:
+            attrs |= {"verify_points": checked[0], "verify_worst": checked[1]}
+        return build(data, coords, attrs)

@@ -1,0 +1,304 @@
+"""Finite-time Lyapunov exponents of a network along depth."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from separatrix.results.errors import ArgumentError, SeparatrixWarning
+from separatrix.results.memory import parse_bytes
+from separatrix.results.progress import Progress, track
+from separatrix.systems.guest import Guest, Output
+from separatrix.systems.listing import Anatomy, Layer, anatomy, prepare
+from separatrix.tangent.field import Field
+from separatrix.tangent.inputs import Plane, Points, as_inputs
+from separatrix.tangent.kinks import on_kink
+from separatrix.tangent.plan import Plan, Problem, plan
+from separatrix.tangent.selfcheck import worst_deviation
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def ftle(
+    model: nn.Module | Callable[..., Any],
+    inputs: Tensor | Plane | Any,
+    *,
+    layers: str | Sequence[str] = "output",
+    output: Output = None,
+    start: str | None = None,
+    k: int | Literal["all"] = 1,
+    directions: bool = False,
+    scale: Any = None,
+    duration: float | Sequence[float] | None = None,
+    method: str = "auto",
+    memory: int | float | str = "512MB",
+    verify: int = 0,
+    progress: Progress = False,
+) -> xr.Dataset:
+    """Compute finite-time Lyapunov exponents of a network along depth.
+
+    With J_l(x) the Jacobian of layer l with respect to the input, the i-th *stretch* is ln sigma_i(J_l(x)), and the
+    i-th finite-time exponent is lambda_i = (1/l) ln sigma_i(J_l(x)) (Storm et al., Phys. Rev. Lett. 132, 057301 (2024),
+    eq. 2 ff.). Perturbations along the leading right singular direction grow most.
+
+    Parameters
+    ----------
+    model : nn.Module or callable
+        The network, in evaluation mode if it has dropout or batch statistics. It is left exactly as it was.
+    inputs : Tensor (points, *input shape), sx.grid(...) or sx.plane(...)
+        Where to compute. Points are moved to the model's device and precision.
+    layers : str or list of str
+        ``"output"``; ``"hidden"``: the end of every hidden layer that all of the signal passes through (a weight layer
+        with its normalisation and activation counts once); ``"all"``: every layer's end, also where another path leads
+        around it, and the output; or labels as listed by :func:`separatrix.layers`.
+    output : callable, str or int, optional
+        Applied to what the model returns: a function such as a softmax, or a key into a dict or tuple.
+    start : str, optional
+        Label of the call whose value is perturbed instead of the input, such as ``"embedding#1"``.
+    k : int or "all"
+        How many exponents, largest first.
+    directions : bool
+        Also return the right (input) and left (layer) singular directions.
+    scale : float, sequence, Tensor or "std", optional
+        Unit of each input coordinate: stretch is measured for perturbations scale * v. ``"std"`` takes the standard
+        deviation of each coordinate over ``inputs``. A coordinate with scale 0 is not perturbed.
+    duration : float or sequence of float, optional
+        Divisor of the exponent; by default the number of weight layers from the input to each layer.
+    method : str
+        ``"auto"`` chooses; or ``"chain-forward"``, ``"chain-reverse"``, ``"chain-graded"`` (plain multilayer networks),
+        ``"forward"``, ``"reverse"``, ``"loop"`` (any module). The result names what was used.
+    memory : int or str
+        Budget in bytes for everything but the result, such as ``"512MB"``.
+    verify : int
+        Check this many random points in float64 by central differences along v_1.
+    progress : bool or callable
+        A bar on stderr, or a function of (done, total).
+
+    Returns
+    -------
+    xarray.Dataset
+        ``stretch`` (nat), ``exponent`` (1/layer) and ``status`` with dimensions (member, layer, point or x and y,
+        index); coordinates ``duration``, ``cut`` and ``width`` of each layer. On grids and planes also ``gap``, the
+        difference of the two largest stretches, and ``direction``, the leading right direction in the plane's
+        coordinates (without sign). With ``directions``: ``right`` (..., index, input) and ``left`` (..., index, state),
+        padded with NaN. Directions are unit vectors in units of ``scale``.
+
+    Raises
+    ------
+    ArgumentError
+        For input that cannot be used; the message names the argument, what it got, and what to do.
+
+    Notes
+    -----
+    The limit of the cost is (1 + d) forward passes for d inputs, or 1 + m passes for m outputs. Points whose smaller
+    singular values drown in rounding are computed again in float64. What still cannot be believed has a ``status``.
+
+    Examples
+    --------
+    >>> import torch, separatrix as sx
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 10), torch.nn.Tanh(), torch.nn.Linear(10, 1))
+    >>> field = sx.ftle(model, sx.grid((-1, 1), (-1, 1), shape=(50, 50)), layers="all")
+    >>> field.stretch.dims
+    ('member', 'layer', 'x', 'y', 'index')
+    """
+    budget = parse_bytes(memory)
+    where = as_inputs(inputs, tokens=start is not None)
+    guest = _guest(model, where, output, start)
+    with guest.visit():
+        seen, coupled = _probe(guest, where)
+        chosen = seen.select(list(layers) if not isinstance(layers, str) else layers)
+        perturbed = seen.entry[0].numel()
+        units = _scale(scale, where, guest, perturbed, start)
+        most = max(min(perturbed, _width(layer)) for layer in chosen)
+        if k != "all" and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most):
+            raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
+        count = most if k == "all" else k
+        vectors = count if directions else int(isinstance(where, Plane))
+        problem = Problem(guest, seen, chosen, units, vectors, budget)
+        chosen_plan = plan(problem, method, coupled=coupled)
+        if chosen_plan.method == "loop" and method == "auto":
+            why = "its points influence one another" if coupled else "its forward pass branches on values"
+            warnings.warn(f"one point at a time, which is slow: {why}", SeparatrixWarning, stacklevel=2)
+        field = Field(where, problem, count, directions, _durations(duration, chosen))
+        with track(progress, len(where), "ftle") as advance:
+            used = _compute(problem, chosen_plan, method == "auto", where, field, advance)
+            redone = _repair(problem, used, where, field)
+        checked = _verify(problem, used, where, field, verify)
+    return field.dataset(
+        method=used.method,
+        recomputed=redone,
+        checked=checked,
+        settings={
+            "layers": layers if isinstance(layers, str) else list(layers),
+            "output": None if output is None else str(output),
+            "start": start,
+            "k": k,
+            "scale": None if scale is None else str(scale) if isinstance(scale, str) else units.tolist(),
+            "memory": memory,
+            "verify": verify,
+        },
+    )
+
+
+def _guest(model: Any, where: Plane | Points, output: Output, start: str | None) -> Guest:
+    guest = Guest(model, output=output, start=start)
+    if guest.dtype is None:
+        given = where.points(0, 1).dtype
+        guest = replace_dtype(guest, given if given.is_floating_point else torch.float32)
+    return guest
+
+
+def replace_dtype(guest: Guest, dtype: torch.dtype) -> Guest:
+    """Fix the precision of a model that has no parameters of its own."""
+    guest.dtype = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+    return guest
+
+
+def _width(layer: Layer) -> int:
+    return max(1, int(torch.Size(layer.shape).numel()))
+
+
+def _probe(guest: Guest, where: Plane | Points) -> tuple[Anatomy, bool]:
+    """Run two points: take down the layers, refuse what cannot be differentiated, see whether points mix."""
+    x = prepare(guest, where.points(0, 2))
+    if len(x) == 1:
+        x = torch.cat([x, x])
+    try:
+        seen = anatomy(guest, x)
+        with torch.no_grad():
+            alone = guest(x[:1], None if guest.start is None else guest.entry(x[:1]))
+    except (RuntimeError, TypeError, IndexError, AssertionError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(
+            "inputs",
+            f"points of shape {tuple(x.shape[1:])}, which the model rejects: {type(error).__name__}: {error}",
+            "give points in the shape that the model takes, batch first",
+        ) from error
+    if seen.trace.reads:
+        raise ArgumentError(
+            "model",
+            f".{seen.trace.reads[0]}() in forward on a value that depends on the input",
+            "the derivative is lost there; keep the value a tensor",
+        )
+    if seen.trace.random:
+        raise ArgumentError("model", f"{seen.trace.random[0]} in training mode in forward", "call model.eval() first")
+    together = seen.output[:1]
+    if not torch.isfinite(together).all():
+        return seen, False
+    tolerance = 1e3 * torch.finfo(together.dtype).eps * max(1.0, float(together.abs().max()))
+    return seen, bool((together - alone).abs().max() > tolerance)
+
+
+def _scale(scale: Any, where: Plane | Points, guest: Guest, inputs: int, start: str | None) -> Tensor:
+    like = {"dtype": guest.dtype, "device": guest.device or where.points(0, 1).device}
+    if scale is None:
+        return torch.ones(inputs, **like)
+    if isinstance(scale, str):
+        if scale != "std" or isinstance(where, Plane) or start is not None:
+            raise ArgumentError(
+                "scale",
+                repr(scale),
+                'give one number per coordinate, such as data.std(0); "std" needs inputs that are points',
+            )
+        values = where.points().flatten(1).double().std(0, correction=0)
+    else:
+        values = torch.as_tensor(scale, dtype=torch.float64).flatten()
+        values = values.expand(inputs) if values.numel() == 1 else values
+    if values.numel() != inputs:
+        raise ArgumentError(
+            "scale", f"{values.numel()} numbers", f"give one, or one for each of the {inputs} coordinates"
+        )
+    if not torch.isfinite(values).all() or (values < 0).any() or not (values > 0).any():
+        raise ArgumentError(
+            "scale", "negative, non-finite or only zero values", "give finite numbers >= 0, not all of them 0"
+        )
+    return values.to(**like).contiguous()
+
+
+def _durations(duration: float | Sequence[float] | None, chosen: list[Layer]) -> list[float]:
+    if duration is None:
+        # a layer that the input does not reach has depth 0, and its stretch is -inf whatever the divisor
+        return [float(max(1, layer.depth)) for layer in chosen]
+    values = [float(duration)] * len(chosen) if isinstance(duration, int | float) else [float(v) for v in duration]
+    if len(values) != len(chosen) or not all(0 < v < float("inf") for v in values):
+        names = [layer.label for layer in chosen]
+        raise ArgumentError("duration", repr(duration), f"give a positive number, or one for each of {names}")
+    return values
+
+
+def _compute(
+    problem: Problem, route: Plan, may_change: bool, where: Plane | Points, field: Field, advance: Callable[[int], None]
+) -> Plan:
+    kinked = not route.method.startswith("chain") and problem.seen.trace.kinked
+    begin = 0
+    while begin < len(where):
+        end = min(begin + route.chunk, len(where))
+        x = prepare(problem.guest, where.points(begin, end))
+        try:
+            _store(problem, route, x, slice(begin, end), field, kinked)
+        except (RuntimeError, NotImplementedError) as error:
+            other = {"forward": "reverse", "reverse": "loop"}.get(route.method)
+            if not may_change or other is None or isinstance(error, torch.OutOfMemoryError):
+                raise
+            route = plan(problem, other)
+            if other == "loop":
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"one point at a time, which is slow: {reason}", SeparatrixWarning, stacklevel=4)
+            begin = 0
+            continue
+        advance(end - begin)
+        begin = end
+    return route
+
+
+def _store(problem: Problem, route: Plan, x: Tensor, where: slice | Tensor, field: Field, kinked: bool) -> None:
+    met: dict[str, Tensor] = on_kink(problem.guest, x, problem.labels) if kinked else {}
+    for place, found in enumerate(route.run(x)):
+        nonsmooth = met.get(problem.labels[place], found.nonsmooth)
+        field.put(place, where, found, nonsmooth, route.floor)
+
+
+def _repair(problem: Problem, used: Plan, where: Plane | Points, field: Field) -> int:
+    """Compute points again in float64 whose smaller singular values drowned in rounding, or overflowed."""
+    lost = field.unresolved()
+    graded = used.method in ("chain-forward", "chain-reverse")
+    if not len(lost) or (problem.guest.dtype == torch.float64 and not graded) or used.method == "loop":
+        return 0
+    x = torch.cat([where.points(i, i + 1) for i in lost[:2].tolist()])
+    try:
+        double = problem.in_double(prepare(problem.guest, x))
+        route = plan(double, "chain-graded" if graded else used.method)
+        kinked = not graded and problem.seen.trace.kinked
+        for part in lost.split(route.chunk):
+            x = torch.cat([where.points(i, i + 1) for i in part.tolist()])
+            _store(double, route, prepare(double.guest, x), part, field, kinked)
+    except (RuntimeError, TypeError) as error:
+        warnings.warn(f"float64 was not possible ({error}); see the status", SeparatrixWarning, stacklevel=4)
+        return 0
+    return len(lost)
+
+
+def _verify(problem: Problem, used: Plan, where: Plane | Points, field: Field, verify: int) -> tuple[int, float] | None:
+    if not verify:
+        return None
+    if isinstance(verify, bool) or not isinstance(verify, int) or verify < 0:
+        raise ArgumentError("verify", repr(verify), "give how many random points to check, such as 3")
+    candidates = field.smooth()
+    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(0))[:verify]
+    chosen = candidates[order]
+    if not len(chosen):
+        return 0, float("nan")
+    x = torch.cat([where.points(i, i + 1) for i in chosen.tolist()])
+    double = replace(problem, vectors=1).in_double(prepare(problem.guest, x))
+    x = prepare(double.guest, x)
+    route = plan(double, used.method)
+    found = [layer.spectrum.right for layer in route.run(x)]
+    right = torch.stack([r[:, 0].double() for r in found if r is not None])
+    return len(chosen), worst_deviation(double, x, right, field.leading(chosen))

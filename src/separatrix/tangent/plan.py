@@ -1,0 +1,154 @@
+"""Which route computes a field, and in pieces of which size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from separatrix.results.errors import ArgumentError
+from separatrix.results.memory import points_per_chunk
+from separatrix.systems.guest import Guest
+from separatrix.systems.listing import Anatomy, Layer, anatomy
+from separatrix.tangent.chain import Affine, PlainChain, plain_chain
+from separatrix.tangent.chain_routes import LayerSpectrum, backward_rows, enter, forward_columns, graded
+from separatrix.tangent.routes import Task, bytes_per_point, forward_mode, reverse_mode, sample_loop
+
+METHODS = ("chain-forward", "chain-reverse", "chain-graded", "forward", "reverse", "loop")
+
+# columns of numbers that stay in a core's cache while a layer is worked on; measured on widths 10 to 200
+_CACHE_NUMBERS = 600_000
+
+Route = Callable[[Tensor], Iterator[LayerSpectrum]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to compute the spectra of all chosen layers for a chunk of points."""
+
+    method: str
+    run: Route
+    chunk: int
+    floor: float
+    """Relative size below which a singular value is rounding; 0 where every one is resolved."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model with chosen layers, analysed."""
+
+    guest: Guest
+    seen: Anatomy
+    chosen: list[Layer]
+    scale: Tensor
+    vectors: int
+    budget: int
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the chosen layers."""
+        return [layer.label for layer in self.chosen]
+
+    @property
+    def widths(self) -> list[int]:
+        """Components of the chosen layers."""
+        return [max(1, int(torch.Size(layer.shape).numel())) for layer in self.chosen]
+
+    def in_double(self, x: Tensor) -> Problem:
+        """The same problem in float64."""
+        guest = self.guest.in_double()
+        return replace(self, guest=guest, seen=anatomy(guest, x.double()), scale=self.scale.double())
+
+
+def plan(problem: Problem, method: str, *, coupled: bool = False) -> Plan:
+    """Choose a route, or check the one that was asked for.
+
+    Raises
+    ------
+    ArgumentError
+        If the method is unknown or does not fit the model, or one point does not fit into the budget.
+    """
+    if method not in ("auto", *METHODS):
+        raise ArgumentError("method", repr(method), f"choose one of {('auto', *METHODS)}")
+    chain = None if coupled else plain_chain(problem.guest, problem.seen, problem.labels)
+    if method.startswith("chain") and chain is None:
+        raise ArgumentError(
+            "method", repr(method), "the model is no plain chain of linear layers and activations; use 'auto'"
+        )
+    if method == "auto":
+        method = _cheapest(problem, chain, coupled)
+    return (
+        _chain_plan(problem, chain, method) if method.startswith("chain") and chain else _module_plan(problem, method)
+    )
+
+
+def _cheapest(problem: Problem, chain: PlainChain | None, coupled: bool) -> str:
+    inputs, outputs = len(problem.scale), sum(problem.widths)
+    if coupled or problem.seen.trace.branches:
+        return "loop"
+    if chain is None:
+        return "reverse" if outputs < inputs else "forward"
+    sizes = [step.weight.numel() if isinstance(step, Affine) else 0 for step in chain.steps]
+    first = chain.steps[0]
+    columns = min(inputs, len(first.weight)) if isinstance(first, Affine) else inputs
+    forward = (1 + columns) * sum(sizes[1:]) + sizes[0]
+    backward = sum(sizes) + sum(width * sum(sizes[:end]) for width, end in zip(problem.widths, chain.ends, strict=True))
+    return "chain-reverse" if backward < forward else "chain-forward"
+
+
+def _floor(problem: Problem, layers: int) -> float:
+    dtype = problem.scale.dtype
+    return float(4 * torch.finfo(dtype).eps * max(1, layers) * max(problem.widths) ** 0.5)
+
+
+def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
+    if method == "chain-graded" and problem.scale.dtype != torch.float64:
+        raise ArgumentError("method", repr(method), "it computes in float64: give a model in double precision")
+    kernel = {"chain-forward": forward_columns, "chain-reverse": backward_rows, "chain-graded": graded}[method]
+    entry = enter(chain, problem.scale)
+    inputs = len(problem.scale)
+    columns = entry.first.shape[1] if entry.first is not None else inputs
+    if method == "chain-reverse":
+        columns = max(problem.widths)
+    widest = max([inputs if entry.first is None else 0, *chain.widths])
+    numbers = widest * (1 + columns)
+    stored = sum(chain.widths) if method == "chain-reverse" else 0
+    item = problem.scale.element_size()
+    need = (4 * numbers + 2 * stored + inputs) * item + 8 * widest * columns * (4 if method == "chain-graded" else 2)
+    need += 24 * problem.vectors * (inputs + widest)
+    chunk = points_per_chunk(need, problem.budget, "tangents of one layer")
+    if problem.scale.device.type == "cpu":
+        chunk = min(chunk, max(64, _CACHE_NUMBERS // numbers))
+    floor = 0.0 if method == "chain-graded" else _floor(problem, chain.weight_layers)
+
+    def run(points: Tensor) -> Iterator[LayerSpectrum]:
+        with torch.no_grad():
+            yield from kernel(chain, entry, problem.scale, points.flatten(1), problem.vectors)
+
+    return Plan(method, run, chunk, floor)
+
+
+def _module_plan(problem: Problem, method: str) -> Plan:
+    task = Task(problem.guest, problem.labels, problem.scale, problem.vectors)
+    route = {"forward": forward_mode, "reverse": reverse_mode, "loop": sample_loop}[method]
+    inputs = len(problem.scale)
+    values = [c.value for c in problem.seen.trace.calls if c.value is not None]
+    activations = sum(v[0].numel() for v in values if v.ndim) + problem.seen.output[0].numel() + inputs
+    item = problem.scale.element_size()
+
+    def need(directions: int) -> int:
+        return bytes_per_point(
+            activations, problem.widths, directions, inputs, item, method != "forward", problem.vectors
+        )
+
+    directions = inputs
+    while directions > 1 and need(directions) > problem.budget:
+        directions = -(-directions // 2)
+    chunk = (
+        1 if method == "loop" else points_per_chunk(need(directions), problem.budget, "Jacobians of the chosen layers")
+    )
+    if method != "loop" and problem.scale.device.type == "cpu":
+        chunk = min(chunk, 4096)
+    return Plan(method, lambda x: route(task, x, directions), chunk, _floor(problem, problem.seen.output_depth))

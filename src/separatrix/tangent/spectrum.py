@@ -1,0 +1,103 @@
+"""Singular values and directions of many small Jacobians at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Spectrum(NamedTuple):
+    """Singular values of one Jacobian per point, and singular vectors where they were asked for.
+
+    Attributes
+    ----------
+    log : Tensor, shape (points, r), float64
+        Natural logarithms, largest first; r is the smaller side of the Jacobian. Exact zeros give -inf.
+    right : Tensor or None, shape (points, vectors, inputs)
+    left : Tensor or None, shape (points, vectors, outputs)
+    """
+
+    log: Tensor
+    right: Tensor | None
+    left: Tensor | None
+
+
+def spectrum(columns: Float[Tensor, "n d points"], vectors: int = 0, scale_log: Tensor | None = None) -> Spectrum:
+    """Spectrum of Jacobians given with the points in the last dimension.
+
+    Parameters
+    ----------
+    columns : Tensor, shape (outputs, inputs, points)
+        One Jacobian per point.
+    vectors : int
+        How many leading singular vectors to return.
+    scale_log : Tensor or None, shape (points,)
+        Added to the logarithms: the Jacobians are ``exp(scale_log) * columns``.
+
+    Notes
+    -----
+    One or two columns (or rows) have closed forms, through an orthogonalisation of the two columns rather than their
+    Gram matrix, which would square the condition number. Anything larger goes through LAPACK in float64. NaN stays NaN.
+    """
+    n, d, _ = columns.shape
+    if min(n, d) > 2:
+        found = _general(columns, vectors)
+    else:
+        small = _one_column if min(n, d) == 1 else _two_columns
+        if d <= n:
+            found = small(columns, vectors)
+        else:
+            turned = small(columns.transpose(0, 1), vectors)
+            found = Spectrum(turned.log, turned.left, turned.right)
+    return found if scale_log is None else found._replace(log=found.log + scale_log[:, None].double())
+
+
+def _one_column(columns: Tensor, vectors: int) -> Spectrum:
+    size = torch.linalg.vector_norm(columns[:, 0], dim=0, dtype=torch.float64)
+    right = left = None
+    if vectors:
+        right = torch.ones(len(size), 1, 1, dtype=torch.float64, device=size.device)
+        left = (columns[:, 0] / size).T[:, None, :]
+    return Spectrum(size.log()[:, None], right, left)
+
+
+def _two_columns(columns: Tensor, vectors: int) -> Spectrum:
+    """Closed form: orthogonalise b against a (an exact QR), then the singular values of a 2x2 triangle."""
+    a, b = columns[:, 0], columns[:, 1]
+    aa = torch.linalg.vecdot(a, a, dim=0)
+    share = torch.linalg.vecdot(a, b, dim=0) / aa
+    share = torch.where(aa == 0, torch.zeros((), dtype=share.dtype, device=share.device), share)
+    rest = torch.addcmul(b, a, share, value=-1)
+    r11 = aa.double().sqrt()
+    r12 = share.double() * r11
+    r22 = torch.linalg.vecdot(rest, rest, dim=0).double().sqrt()
+    first = (torch.hypot(r11 + r22, r12) + torch.hypot(r11 - r22, r12)) / 2
+    log1 = first.log()
+    log2 = torch.where(first == 0, log1, r11.log() + r22.log() - log1)
+    log = torch.stack([log1, log2], dim=1)
+    if not vectors:
+        return Spectrum(log, None, None)
+    angle = torch.atan2(2 * r11 * r12, (r11 - r22) * (r11 + r22) - r12 * r12) / 2
+    c, s = angle.cos(), angle.sin()
+    right = torch.stack([torch.stack([c, s], -1), torch.stack([-s, c], -1)], dim=1)[:, :vectors]
+    left = torch.einsum("pvd,ndp->pvn", right, columns.double())
+    return Spectrum(log, right, left / log.exp()[:, : right.shape[1], None])
+
+
+def _general(columns: Tensor, vectors: int) -> Spectrum:
+    jacobian = columns.permute(2, 0, 1).double()
+    finite = torch.isfinite(jacobian).all(-1).all(-1)
+    jacobian = torch.where(
+        finite[:, None, None], jacobian, torch.zeros((), dtype=torch.float64, device=jacobian.device)
+    )
+    right = left = None
+    if vectors:
+        u, values, vh = torch.linalg.svd(jacobian, full_matrices=False)
+        right, left = vh[:, :vectors], u.mT[:, :vectors]
+    else:
+        values = torch.linalg.svdvals(jacobian)
+    log = torch.where(finite[:, None], values.log(), torch.nan)
+    return Spectrum(log, right, left)

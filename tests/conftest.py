@@ -1,0 +1,41 @@
+"""Shapes are checked while the tests run; a test may be skipped for missing data or hardware only."""
+
+import os
+
+import pytest
+from jaxtyping import install_import_hook
+
+_hook = install_import_hook("separatrix", "beartype.beartype")
+_hook.__enter__()
+
+ALLOWED_SKIPS = ("data:", "gpu:")
+
+
+def pytest_configure(config):
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("SEPARATRIX_TEST_THREADS", "2")))
+
+
+def pytest_collection_modifyitems(items):
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="gpu: no CUDA device on this machine"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    bad = []
+    for report in reporter.stats.get("skipped", []) if reporter else []:
+        reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else ""
+        if not reason.startswith(ALLOWED_SKIPS):
+            bad.append(f"{report.nodeid}: {reason}")
+    if bad and exitstatus == 0:
+        reporter.write_line("\nskipped for a reason that is not allowed (only missing data or hardware is):", red=True)
+        for line in bad:
+            reporter.write_line(f"  {line}", red=True)
+        session.exitstatus = 1
