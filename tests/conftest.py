@@ -2,11 +2,12 @@
 
 import os
 
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
-_hook = install_import_hook("separatrix", "beartype.beartype")
-_hook.__enter__()
+# ints pass for floats, as they do for users
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+jaxtyping.install_import_hook("separatrix", CHECKER).__enter__()
 
 ALLOWED_SKIPS = ("data:", "gpu:")
 
@@ -39,3 +40,11 @@ def pytest_sessionfinish(session, exitstatus):
         for line in bad:
             reporter.write_line(f"  {line}", red=True)
         session.exitstatus = 1
+
+
+@pytest.fixture
+def as_user():
+    """Leave types unchecked, as they are outside the tests: what a careless user gets is then our own error."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

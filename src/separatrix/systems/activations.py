@@ -134,5 +134,5 @@ def value_and_slope(activation: Callable[[Tensor], Tensor], z: Tensor) -> tuple[
         on = z > 0
         return z * on, on.to(z.dtype)
     # in-place activations may overwrite their argument: give them a copy
-    y, slope = torch.func.jvp(lambda v: activation(v.clone()), (z,), (torch.ones_like(z),))
-    return y, slope
+    pushed = torch.func.jvp(lambda v: activation(v.clone()), (z,), (torch.ones_like(z),))
+    return pushed[0], pushed[1]

@@ -74,14 +74,14 @@ class Depth(System):
 
     def dim(self, t: int) -> int:
         """Number of components of the state before step t (after the last one: of the output)."""
-        if not 0 <= t <= self.horizon:
-            raise ArgumentError("t", str(t), f"this network has steps 0 to {self.horizon - 1}")
+        if not 0 <= t <= len(self._segments):
+            raise ArgumentError("t", str(t), f"this network has steps 0 to {len(self._segments) - 1}")
         return math.prod(self._shapes[t])
 
     def step(self, state: Float[Tensor, "*batch n"], t: int) -> Float[Tensor, "*batch m"]:
         """Carry states through the layers of step t."""
-        if not 0 <= t < self.horizon:
-            raise ArgumentError("t", str(t), f"this network has steps 0 to {self.horizon - 1}")
+        if not 0 <= t < len(self._segments):
+            raise ArgumentError("t", str(t), f"this network has steps 0 to {len(self._segments) - 1}")
         if state.shape[-1] != self.dim(t):
             raise ArgumentError("state", f"{state.shape[-1]} components", f"step {t} takes {self.dim(t)}")
         value = state.reshape(-1, *self._shapes[t])
@@ -92,7 +92,7 @@ class Depth(System):
     def _check(self, guest: Guest, x: Tensor) -> None:
         direct = guest(x).flatten(1)
         state = x.flatten(1)
-        for t in range(self.horizon):
+        for t in range(len(self._segments)):
             state = self.step(state, t)
         error = (state - direct).abs().max().item()
         if not error <= 100 * torch.finfo(direct.dtype).eps * max(1.0, direct.abs().max().item()):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+import torch
 from torch import Tensor, nn
 
 from separatrix.results.errors import ArgumentError
@@ -77,8 +78,8 @@ class Flow(Map):
         return _add(x, self.dt, weights, slopes)
 
 
-def _add(x: Tensor, dt: float, weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
+def _add(x: Tensor, dt: float, weights: Collection[float], slopes: Collection[Tensor]) -> Tensor:
     for weight, slope in zip(weights, slopes, strict=True):
         if weight:
-            x = x + (dt * weight) * slope
+            x = torch.add(x, slope, alpha=dt * weight)
     return x

@@ -73,7 +73,7 @@ class Guest:
         _refuse_training(self.module)
         tensors = [*self.module.named_parameters(), *self.module.named_buffers()]
         for name, tensor in tensors:
-            if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            if nn.parameter.is_lazy(tensor):
                 raise ArgumentError(
                     "model", f"the uninitialised lazy parameter {name!r}", "run one batch through it first"
                 )
@@ -82,12 +82,8 @@ class Guest:
         self.device = tensors[0][1].device if tensors else None
         self.stored = stored
         self.dtype = dtype or (torch.float32 if stored in _HALF else stored)
-        self._state = {
-            name: (t.detach() if isinstance(t, nn.Parameter) else t.detach().clone()).to(
-                self.dtype if t.is_floating_point() else t.dtype
-            )
-            for name, t in tensors
-        }
+        self._parameters = {name: self._raised(t) for name, t in self.module.named_parameters()}
+        self._buffers = {name: self._raised(t) for name, t in self.module.named_buffers()}
 
     @property
     def precision(self) -> str:
@@ -95,6 +91,14 @@ class Guest:
         name = str(self.dtype).removeprefix("torch.")
         stored = str(self.stored).removeprefix("torch.")
         return name if self.stored in (None, self.dtype) else f"{stored} weights, computed in {name}"
+
+    def _raised(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().clone() if tensor.is_inference() else tensor.detach()
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+    def _state(self) -> dict[str, Tensor]:
+        # fresh copies, made inside whatever transform is running, so that a counter in forward stays the caller's
+        return self._parameters | {name: t.clone() for name, t in self._buffers.items()}
 
     def in_double(self) -> Guest:
         """The same model in float64."""
@@ -131,7 +135,7 @@ class Guest:
                 stack.enter_context(self._entering(entry))
             if labels:
                 stack.enter_context(tap(self.module, labels, keep, functions))
-            out = self._select(functional_call(self.module, self._state, (x,)))
+            out = self._select(functional_call(self.module, self._state(), (x,)))
         return out, values
 
     def entry(self, x: Tensor) -> Tensor:
@@ -146,7 +150,7 @@ class Guest:
                 found[label] = tensor.detach().clone()
 
         with tap(self.module, {self.start}, keep, functions=False), torch.no_grad():
-            functional_call(self.module, self._state, (x,))
+            functional_call(self.module, self._state(), (x,))
         if self.start not in found:
             names = ", ".join(name for name, _ in named_modules(self.module))
             raise ArgumentError(

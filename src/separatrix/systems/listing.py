@@ -216,6 +216,7 @@ def layers(
 def prepare(guest: Guest, x: Tensor) -> Tensor:
     """Points as the model wants them: its device, and its precision unless they are integers."""
     x = torch.as_tensor(x).detach()
+    x = x.clone() if x.is_inference() else x
     dtype = guest.dtype if x.is_floating_point() and guest.dtype is not None else x.dtype
     return x.to(device=guest.device or x.device, dtype=dtype)
 

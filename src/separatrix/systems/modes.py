@@ -74,16 +74,33 @@ def rows(step: Step, state: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
         return y.detach(), MV
 
 
+def rows_together(
+    step: Step, state: Float[Tensor, "*batch n"], V: Float[Tensor, "k *batch n"]
+) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "k *batch n"]]:
+    """One reverse pass over n copies of the batch, each for another output. Cost: about 3n steps, but few operations.
+
+    Forward mode spends up to a millisecond on every operation that mixes dual and plain numbers, so for small states
+    this is several times faster. The members of the batch must be independent, and the dimension must stay.
+    """
+    n = state.shape[-1]
+    with reverse(step, state.expand(n, *state.shape)) as (x, y):
+        if y.shape != x.shape:
+            raise NoRouteError("the dimension changes")
+        places = torch.eye(n, dtype=y.dtype, device=y.device).reshape(n, *[1] * (state.ndim - 1), n)
+        jacobian = grad(y, x, places.expand_as(y))
+        return y[0].detach(), torch.einsum("m...n,k...n->k...m", jacobian, V)
+
+
 def _check_pairing(x: Tensor, y: Tensor, V: Tensor, MV: Tensor) -> None:
     """Second derivatives may be cut off where first ones are not, and rows take the batch for independent."""
-    W = probe(y)
+    W = probe(y, 0)
     if not pairs_up(W, MV, grad(y, x, W), V):
         raise NoRouteError("its result contradicts a plain reverse pass")
 
 
-def probe(like: Tensor) -> Tensor:
+def probe(like: Tensor, seed: int) -> Tensor:
     """Draw a Gaussian tensor, the same every time and without the global generators."""
-    generator = torch.Generator(device=like.device).manual_seed(0)
+    generator = torch.Generator(device=like.device).manual_seed(seed)
     return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 

@@ -119,7 +119,7 @@ class _Stack:
 class _FunctionTap(TorchFunctionMode):
     """Hands every functional activation, with its label, to a visitor that may replace the value."""
 
-    def __init__(self, stack: _Stack, visit: Callable[[str, Callable[..., Any], Any, Any, Any], None]) -> None:
+    def __init__(self, stack: _Stack, visit: Callable[[str, Any], Any]) -> None:
         super().__init__()
         self.stack = stack
         self.visit = visit
@@ -130,7 +130,7 @@ class _FunctionTap(TorchFunctionMode):
         label = self.stack.function_label(short) if short else None
         value = func(*args, **kwargs)
         if label is not None:
-            self.visit(label, func, args, kwargs, value)
+            self.visit(label, value)
         return value
 
 
@@ -171,7 +171,7 @@ def tap(
             if functions or name in wanted:
                 handles.append(module.register_forward_hook(leave(name)))
         if functions:
-            with _FunctionTap(stack, lambda label, f, a, k, v: label in labels and visit(label, v)):
+            with _FunctionTap(stack, lambda label, v: visit(label, v) if label in labels else None):
                 yield
         else:
             yield

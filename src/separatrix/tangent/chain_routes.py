@@ -106,7 +106,8 @@ def forward_columns(
             full = tangents.expand(-1, -1, count)
             found = _turn_back(spectrum(full, vectors, None if log is None else log.expand(count)), entry)
             finite = torch.isfinite(state.sum(0))
-            yield LayerSpectrum(found, nonsmooth, finite)
+            # a block and the last layer in it end at the same place
+            yield from [LayerSpectrum(found, nonsmooth, finite)] * chain.ends.count(place)
 
 
 def backward_rows(
@@ -115,8 +116,8 @@ def backward_rows(
     """Carry rows back from each chosen end; yield its spectrum. Cost: 1 forward pass, and m per end with m outputs."""
     state = points.mT
     slopes: list[Tensor | None] = []
-    kink = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    kinks, finite = [], []
+    suspect = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    finite = []
     for step in chain.steps:
         slope = None
         if isinstance(step, Affine):
@@ -125,16 +126,20 @@ def backward_rows(
             state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
         else:
             for at in step.kinks:
-                kink = kink | (state == at).any(0)
+                suspect = suspect | (state == at).any(0)
             state, slope = value_and_slope(step.activation, state)
         slopes.append(slope)
-        kinks.append(kink)
         finite.append(torch.isfinite(state.sum(0)))
-    for end in chain.ends:
+    nonsmooth: list[Tensor | None] = [None] * len(chain.ends)
+    if bool(suspect.any()):
+        # whether a perturbation moves the component off its kink is seen by the columns only
+        for place, layer in enumerate(forward_columns(chain, entry, scale, points[suspect], 0)):
+            if layer.nonsmooth is not None:
+                nonsmooth[place] = torch.zeros_like(suspect).masked_scatter(suspect, layer.nonsmooth)
+    for place, end in enumerate(chain.ends):
         columns = _rows_from(chain, slopes, end, entry, scale, len(points)).transpose(0, 1)
         found = _turn_back(spectrum(columns, vectors), entry)
-        hit = kinks[end - 1]
-        yield LayerSpectrum(found, hit if bool(hit.any()) else None, finite[end - 1])
+        yield LayerSpectrum(found, nonsmooth[place], finite[end - 1])
 
 
 def _rows_from(
@@ -196,9 +201,8 @@ def graded(chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, vecto
             pending = pending * slope.mT[:, :, None]
         if place in chain.ends:
             product, pending = product.absorb(pending), None
-            yield LayerSpectrum(
-                _turn_back(_spectrum_of(product, vectors), entry), nonsmooth, torch.isfinite(state.sum(0))
-            )
+            found = _turn_back(_spectrum_of(product, vectors), entry)
+            yield from [LayerSpectrum(found, nonsmooth, torch.isfinite(state.sum(0)))] * chain.ends.count(place)
             if place < len(chain.steps) and not isinstance(chain.steps[place], Affine):
                 pending = product.q
 
@@ -207,7 +211,7 @@ def _spectrum_of(product: GradedProduct, vectors: int) -> Spectrum:
     if not vectors:
         return Spectrum(product.singular(), None, None)
     log, right, left = product.singular(directions=True)
-    return Spectrum(log, right[:, :vectors], left.mT[:, :vectors])
+    return Spectrum(log, right[:, :vectors], left[:, :vectors])
 
 
 def _on_kink(step: Pointwise, state: Tensor, tangents: Tensor, before: Tensor | None) -> Tensor | None:

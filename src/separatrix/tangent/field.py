@@ -29,9 +29,10 @@ class Field:
         layers, points = len(problem.chosen), len(where)
         self.where, self.problem, self.count, self.durations = where, problem, count, durations
         # sx.ftle perturbs something else than the plane's coordinates when it starts further on
+        self._ranks = problem.ranks
         self.planar = isinstance(where, Plane) and problem.guest.start is None
-        self.log = torch.full((layers, points, count), -math.inf, dtype=torch.float64)
-        self.status = torch.zeros(layers, points, count, dtype=torch.int8)
+        self.log = torch.full((layers, points, count), math.nan, dtype=torch.float64)
+        self.status = torch.full((layers, points, count), -1, dtype=torch.int8)
         self.gap = torch.zeros(layers, points, dtype=torch.float64) if isinstance(where, Plane) else None
         self._lost = torch.zeros(points, dtype=torch.bool)
         self.direction = torch.full((layers, points, 2), math.nan, dtype=torch.float64) if self.planar else None
@@ -54,7 +55,7 @@ class Field:
         log = found.spectrum.log
         good = found.finite & ~torch.isnan(log).any(1) & (log[:, 0] < math.inf)
         seen = max(self.count, 2) if self.gap is not None else self.count
-        log = torch.where(good[:, None], log, torch.nan)[:, :seen]
+        log = torch.where(good[:, None], log, torch.nan)[:, : min(seen, self._ranks[layer])]
         status = torch.full_like(
             log, Status.OK if self.problem.chosen[layer].cut else Status.NOT_A_CUT, dtype=torch.int8
         )
@@ -68,7 +69,8 @@ class Field:
         status = torch.where(good[:, None], status, Status.NONFINITE).to(torch.int8)
         have = min(self.count, log.shape[1])
         self.log[layer, where, :have] = log[:, :have].cpu()
-        self.log[layer, where, have:] = torch.where(good, -math.inf, torch.nan)[:, None].cpu()
+        absent = torch.full_like(log[:, :1], -math.inf)
+        self.log[layer, where, have:] = torch.where(good[:, None], absent, torch.nan).cpu()
         self.status[layer, where, :have] = status[:, :have].cpu()
         rest = torch.maximum(status[:, :1], torch.full_like(status[:, :1], Status.MISSING))
         self.status[layer, where, have:] = rest.cpu()
@@ -88,10 +90,10 @@ class Field:
             push = whole * self.problem.scale.double().cpu()
             self.direction[layer, where] = whole @ self._to_plane.mT / push.norm(dim=1, keepdim=True)
         if self.right is not None and right is not None:
-            have = min(self.count, right.shape[1])
+            have = min(self.count, right.shape[1], self._ranks[layer])
             self.right[layer, where, :have] = right[:, :have].double().cpu()
         if self.left is not None and left is not None:
-            have = min(self.count, left.shape[1])
+            have = min(self.count, left.shape[1], self._ranks[layer])
             self.left[layer, where, :have, : left.shape[2]] = left[:, :have].double().cpu()
 
     def unresolved(self) -> Tensor:
@@ -110,6 +112,8 @@ class Field:
         self, *, method: str, recomputed: int, checked: tuple[int, float] | None, settings: dict[str, Any]
     ) -> xr.Dataset:
         """Name everything, and check it against the schema."""
+        if bool((self.status < 0).any()):
+            raise RuntimeError("a layer of some points was not computed")
         problem, where = self.problem, self.where
         shape = where.shape
         names = ("x", "y") if isinstance(where, Plane) else ("point",)

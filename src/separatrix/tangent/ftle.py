@@ -115,15 +115,15 @@ def ftle(
         chosen = seen.select(list(layers) if not isinstance(layers, str) else layers)
         perturbed = seen.entry[0].numel()
         units = _scale(scale, where, guest, perturbed, start)
-        most = max(min(perturbed, _width(layer)) for layer in chosen)
+        problem = Problem(guest, seen, chosen, units, 0, budget)
+        most = max(problem.ranks)
         if k != "all" and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most):
             raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
         count = most if k == "all" else k
-        vectors = count if directions else int(isinstance(where, Plane))
-        problem = Problem(guest, seen, chosen, units, vectors, budget)
+        problem = replace(problem, vectors=count if directions else int(isinstance(where, Plane)))
         chosen_plan = plan(problem, method, coupled=coupled)
         if chosen_plan.method == "loop" and method == "auto":
-            why = "its points influence one another" if coupled else "its forward pass branches on values"
+            why = "its forward pass branches on values" if seen.trace.branches else "its points influence one another"
             warnings.warn(f"one point at a time, which is slow: {why}", SeparatrixWarning, stacklevel=2)
         field = Field(where, problem, count, directions, _durations(duration, chosen))
         with track(progress, len(where), "ftle") as advance:
@@ -160,10 +160,6 @@ def replace_dtype(guest: Guest, dtype: torch.dtype) -> Guest:
     return guest
 
 
-def _width(layer: Layer) -> int:
-    return max(1, int(torch.Size(layer.shape).numel()))
-
-
 def _probe(guest: Guest, where: Plane | Points) -> tuple[Anatomy, bool]:
     """Run two points: take down the layers, refuse what cannot be differentiated, see whether points mix."""
     x = prepare(guest, where.points(0, 2))
@@ -197,9 +193,9 @@ def _probe(guest: Guest, where: Plane | Points) -> tuple[Anatomy, bool]:
 
 
 def _scale(scale: Any, where: Plane | Points, guest: Guest, inputs: int, start: str | None) -> Tensor:
-    like = {"dtype": guest.dtype, "device": guest.device or where.points(0, 1).device}
+    dtype, device = guest.dtype, guest.device or where.points(0, 1).device
     if scale is None:
-        return torch.ones(inputs, **like)
+        return torch.ones(inputs, dtype=dtype, device=device)
     if isinstance(scale, str):
         if scale != "std" or isinstance(where, Plane) or start is not None:
             raise ArgumentError(
@@ -219,7 +215,7 @@ def _scale(scale: Any, where: Plane | Points, guest: Guest, inputs: int, start: 
         raise ArgumentError(
             "scale", "negative, non-finite or only zero values", "give finite numbers >= 0, not all of them 0"
         )
-    return values.to(**like).contiguous()
+    return values.to(dtype=dtype, device=device).contiguous()
 
 
 def _durations(duration: float | Sequence[float] | None, chosen: list[Layer]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,12 @@ METHODS = ("chain-forward", "chain-reverse", "chain-graded", "forward", "reverse
 
 # columns of numbers that stay in a core's cache while a layer is worked on; measured on widths 10 to 200
 _CACHE_NUMBERS = 600_000
+
+
+def numel(shape: tuple[int, ...]) -> int:
+    """Number of components of a value of this shape; 1 for a scalar."""
+    return math.prod(shape)
+
 
 Route = Callable[[Tensor], Iterator[LayerSpectrum]]
 
@@ -54,7 +61,17 @@ class Problem:
     @property
     def widths(self) -> list[int]:
         """Components of the chosen layers."""
-        return [max(1, int(torch.Size(layer.shape).numel())) for layer in self.chosen]
+        return [numel(layer.shape) for layer in self.chosen]
+
+    @property
+    def ranks(self) -> list[int]:
+        """Largest rank that each chosen layer's Jacobian can have: the narrowest cut on the way, itself included."""
+        order = {layer.label: i for i, layer in enumerate(self.seen.listing)} | {"output": len(self.seen.listing)}
+        found = []
+        for layer, width in zip(self.chosen, self.widths, strict=True):
+            before = self.seen.listing[: order[layer.label]]
+            found.append(min([len(self.scale), width, *(numel(r.shape) for r in before if r.cut)]))
+        return found
 
     def in_double(self, x: Tensor) -> Problem:
         """The same problem in float64."""

@@ -53,9 +53,10 @@ def forward_mode(task: Task, x: Tensor, directions: int) -> Iterator[LayerSpectr
     basis = torch.diag(task.scale).reshape(-1, *shape)
 
     def tangent(v: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        return torch.func.jvp(lambda e: task.values(x, e), (entry,), (v.expand_as(entry),))
+        pushed = torch.func.jvp(lambda e: task.values(x, e), (entry,), (v.expand_as(entry),))
+        return pushed[0], pushed[1]
 
-    along = torch.func.vmap(tangent, out_dims=(None, 0), randomness="same", chunk_size=None)
+    along = torch.func.vmap(tangent, out_dims=(None, 0), randomness="same")  # type: ignore[arg-type]
     blocks = []
     primals: list[Tensor] = []
     with torch.no_grad():
