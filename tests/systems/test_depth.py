@@ -36,7 +36,11 @@ def conv():
 @pytest.mark.parametrize(
     ("model", "shape", "labels"),
     [
-        (nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 5), nn.SiLU(), nn.Linear(5, 1)), None, ["1#1", "3#1", "output"]),
+        (
+            nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 5), nn.SiLU(), nn.Linear(5, 1)),
+            None,
+            ["1#1", "3#1", "output"],
+        ),
         (Functional(), None, ["tanh#1", "gelu#1", "output"]),
         (nn.Sequential(Residual(), Residual(), nn.Linear(3, 2)), None, ["0#1", "1#1", "output"]),
         (conv(), (1, 6, 6), ["3#1", "output"]),

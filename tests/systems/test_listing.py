@@ -49,7 +49,13 @@ def test_cuts_and_depth_of_a_residual_network():
 
 def test_hidden_ends_each_layer_after_its_activation():
     model = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, 5), nn.Tanh(), nn.Linear(5, 2)
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(144, 5),
+        nn.Tanh(),
+        nn.Linear(5, 2),
     ).eval()
     hidden, every = endpoints(model, torch.randn(2, 1, 8, 8))
     assert hidden == ["2#1", "5#1"]

@@ -183,7 +183,7 @@ def test_primal_is_computed_once_on_the_batch_as_it_is():
 def test_small_states_are_carried_by_rows_once_these_have_agreed():
     system = Counted()
     first, again = system.tangent(X, V, 0), system.tangent(X, V, 1)
-    assert system.shapes == [(4, 3)] * 2 + [(3, 4, 3)] * 2
+    assert system.shapes == [(4, 3)] * 2 + [(3, 4, 3)] + [(4, 3)] + [(3, 4, 3)]  # look, compare both, then each call
     for a, b in zip(first, again, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-15)
     alone = system.tangent(X[0], V[:, 0], 2)
@@ -200,6 +200,22 @@ def test_rows_that_disagree_are_not_used():
     assert system.shapes[-1] == (4, 3)
     for MV in results:
         torch.testing.assert_close(MV, X.cos() * V + V.roll(1, -1) - V.mean(1, keepdim=True))
+
+
+def test_every_step_up_to_a_horizon_is_inspected():
+    class Layers(Counted):
+        horizon = 3
+
+        def step(self, state, t):
+            grown = [lambda x: x.sin(), lambda x: torch.cat([x, sine_op(x)], -1), lambda x: x[..., 3:] + x[..., :3]]
+            return grown[t](state)
+
+    system, x, v = Layers(), X, V
+    for _ in range(2):
+        x, v = X, V
+        for t in range(3):
+            x, v = system.tangent(x, v, t)
+        torch.testing.assert_close(v, X.cos() * V * (1 + X.sin().cos()))
 
 
 def test_findings_are_forgotten_with_their_owner():

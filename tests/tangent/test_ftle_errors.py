@@ -57,15 +57,25 @@ def test_bad_budgets(memory, as_user):
 
 
 def test_a_budget_too_small_for_one_point_says_what_one_takes():
-    message = reject("memory", "one point needs about", memory="1KB", model=nn.Sequential(nn.Linear(2, 500), nn.Linear(500, 1)), layers="all")
+    message = reject(
+        "memory",
+        "one point needs about",
+        memory="1KB",
+        model=nn.Sequential(nn.Linear(2, 500), nn.Linear(500, 1)),
+        layers="all",
+    )
     assert 'memory="' in message
     conv = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 2))
     reject("memory", "one point needs about", memory=2000, model=conv, inputs=torch.zeros(1, 1, 8, 8))
 
 
 def test_models_in_train_mode():
-    reject("model", "BatchNorm1d '1' with batch statistics active; .*eval", model=nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
-    reject("model", "Dropout '1' with dropout active", model=nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5)))
+    reject(
+        "model",
+        "BatchNorm1d '1' uses batch statistics; call .eval",
+        model=nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)),
+    )
+    reject("model", "Dropout '1' uses random numbers", model=nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5)))
     sx.ftle(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5)).eval(), X)
 
     class Functional(nn.Module):
@@ -131,7 +141,9 @@ def test_branches_on_values_are_followed_point_by_point_with_a_warning():
     with pytest.warns(SeparatrixWarning, match="branches"):
         field = sx.ftle(Branch(), torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
     assert field.method == "loop"
-    torch.testing.assert_close(torch.from_numpy(field.stretch.values.ravel()), torch.tensor([math.log(3), 0.0], dtype=torch.float64))
+    torch.testing.assert_close(
+        torch.from_numpy(field.stretch.values.ravel()), torch.tensor([math.log(3), 0.0], dtype=torch.float64)
+    )
 
 
 def test_models_that_mix_points_are_followed_point_by_point_with_a_warning():
@@ -149,4 +161,6 @@ def test_models_that_mix_points_are_followed_point_by_point_with_a_warning():
         field = sx.ftle(model, x, k=2)
     for i in range(3):
         jacobian = torch.autograd.functional.jacobian(lambda v: model(v[None])[0], x[i])
-        torch.testing.assert_close(torch.from_numpy(field.stretch[0, 0, i].values), torch.linalg.svdvals(jacobian).log())
+        torch.testing.assert_close(
+            torch.from_numpy(field.stretch[0, 0, i].values), torch.linalg.svdvals(jacobian).log()
+        )

@@ -68,7 +68,11 @@ def test_gaussian_classes(activation, loss):
     model[0].bias.data = -(normal @ mu.mean(0))[None]
     grid = sx.grid((-2, 2), (-2, 2), shape=(15, 15))
     r = (grid.points() - mu.mean(0)) @ normal / alpha
-    exact = math.log(alpha / 4) - 2 * torch.log(torch.cosh(alpha * r / 2)) if activation else torch.full_like(r, math.log(alpha))
+    exact = (
+        math.log(alpha / 4) - 2 * torch.log(torch.cosh(alpha * r / 2))
+        if activation
+        else torch.full_like(r, math.log(alpha))
+    )
     np.testing.assert_allclose(sx.ftle(model, grid).stretch.values.ravel(), exact, atol=1e-12)
 
 
@@ -99,7 +103,9 @@ def test_scale_is_the_unit_of_the_input():
         np.testing.assert_allclose(field.stretch, sx.ftle(inside, x[:5] / units, k="all").stretch, atol=1e-11)
     same = sx.ftle(model, x, scale="std")
     np.testing.assert_allclose(same.stretch, sx.ftle(model, x, scale=x.std(0, correction=0)).stretch, atol=1e-12)
-    np.testing.assert_allclose(sx.ftle(model, x, scale=10.0).stretch - sx.ftle(model, x).stretch, math.log(10), atol=1e-12)
+    np.testing.assert_allclose(
+        sx.ftle(model, x, scale=10.0).stretch - sx.ftle(model, x).stretch, math.log(10), atol=1e-12
+    )
 
 
 def test_a_coordinate_with_scale_zero_is_not_perturbed():

@@ -7,22 +7,23 @@ import pytest
 
 SCRIPT = """
 import resource, sys, torch
+from torch import nn
 import separatrix as sx
 torch.set_num_threads(1)
 torch.manual_seed(0)
 name, budget = sys.argv[1], int(sys.argv[2]) * 10**6
 if name == "mlp":
-    model, x, opts = torch.nn.Sequential(torch.nn.Linear(40, 300), torch.nn.Tanh(), torch.nn.Linear(300, 300), torch.nn.Tanh(),
-                                   torch.nn.Linear(300, 40)), torch.randn(1500, 40), dict(layers="output", k=1)
+    model = nn.Sequential(nn.Linear(40, 300), nn.Tanh(), nn.Linear(300, 300), nn.Tanh(), nn.Linear(300, 40))
+    x = torch.randn(1500, 40)
 elif name == "reverse":
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 16, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(16 * 26 * 26, 10))
-    x, opts = torch.randn(600, 1, 28, 28), dict(layers="output", k=1)
+    model = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 26 * 26, 10))
+    x = torch.randn(600, 1, 28, 28)
 else:
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 16, 3), torch.nn.ReLU(), torch.nn.Conv2d(16, 8, 3), torch.nn.Flatten())
-    x, opts = torch.randn(60, 1, 12, 12), dict(layers="output", k=1)
-sx.ftle(model, x[:2], memory=budget, **opts)
+    model = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.Flatten())
+    x = torch.randn(60, 1, 12, 12)
+sx.ftle(model, x[:2], memory=budget)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-field = sx.ftle(model, x, memory=budget, **opts)
+field = sx.ftle(model, x, memory=budget)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(field.method, peak - before - field.nbytes)
 """

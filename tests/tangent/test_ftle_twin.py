@@ -39,7 +39,9 @@ def compare(field, twin_of, tolerance):
         status = field.status[0, place].values
         have = min(got.shape[1], exact.shape[1])
         assert (status[:, :have] != Status.NONFINITE).all()
-        np.testing.assert_allclose(np.exp(got[:, :have]), np.exp(exact[:, :have]), atol=tolerance * np.exp(exact[:, :1]).max())
+        np.testing.assert_allclose(
+            np.exp(got[:, :have]), np.exp(exact[:, :have]), atol=tolerance * np.exp(exact[:, :1]).max()
+        )
         sure = (status[:, :have] <= Status.NOT_A_CUT) & (exact[:, :have] > exact[:, :1] + np.log(1e-6))
         np.testing.assert_allclose(got[:, :have][sure], exact[:, :have][sure], atol=1e6 * tolerance)
 
@@ -60,7 +62,11 @@ def test_in_the_models_own_precision(name):
     case = CASES[name]
     model, x = case.build(), case.points(3)
     field = sx.ftle(model, x, layers="all", **case.options)
-    named = [label for label in field.layer.values if label == "output" or label.rsplit("#")[0] in dict(model.named_modules())]
+    named = [
+        label
+        for label in field.layer.values
+        if label == "output" or label.rsplit("#")[0] in dict(model.named_modules())
+    ]
     compare(field.sel(layer=named), lambda label: dense_stretches(model, x, label, **case.options).numpy(), 2e-6)
 
 
@@ -93,6 +99,14 @@ def test_functional_activations_end_a_layer_as_modules_do(function, module):
     np.testing.assert_array_equal(a.stretch.values, b.stretch.values)
 
 
+@pytest.mark.parametrize("method", ["forward", "reverse", "loop"])
+def test_functional_activations_are_tapped_by_every_route(method):
+    case = CASES["mlp-functional-tanh"]
+    model, x = case.build().double(), case.points(3).double()
+    fast, slow = (sx.ftle(model, x, layers="all", k="all", method=m) for m in ("auto", method))
+    np.testing.assert_allclose(fast.stretch, slow.stretch, atol=1e-11)
+
+
 def test_the_route_fits_the_model():
     def route(name, **options):
         case = CASES[name]
@@ -114,7 +128,9 @@ def test_on_the_gpu(name):
     here = sx.ftle(model, x, layers="all", k="all", **case.options)
     there = sx.ftle(model.cuda(), x, layers="all", k="all", **case.options)
     assert "cuda" in there.provenance
-    good = (here.status.values <= Status.NOT_A_CUT) & (here.stretch.values > here.stretch.values[..., :1] + np.log(1e-3))
+    good = (here.status.values <= Status.NOT_A_CUT) & (
+        here.stretch.values > here.stretch.values[..., :1] + np.log(1e-3)
+    )
     np.testing.assert_allclose(there.stretch.values[good], here.stretch.values[good], atol=2e-3)
 
 
@@ -132,3 +148,51 @@ def test_recurrent_layers_by_rows():
     model, x = Recurrent().double(), torch.randn(4, 6, 2, dtype=torch.float64)
     field = sx.ftle(model, x, layers=["rnn", "output"], k=3)
     compare(field, lambda label: dense_stretches(model, x, label).numpy(), 1e-12)
+
+
+@torch.library.custom_op("separatrix_test::sine", mutates_args=())
+def sine(x: torch.Tensor) -> torch.Tensor:
+    return torch.sin(x)
+
+
+sine.register_autograd(
+    lambda ctx, g: g * torch.cos(ctx.x), setup_context=lambda ctx, inputs, output: setattr(ctx, "x", inputs[0])
+)
+
+
+def test_operations_from_outside_torch_lose_no_tangent():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(2, 3)
+
+        def forward(self, x):
+            h = self.a(x)
+            return h + sine(h)
+
+    torch.manual_seed(0)
+    model, x = Model().double(), torch.randn(3, 2, dtype=torch.float64)
+    field = sx.ftle(model, x, k=2, verify=3)
+    assert field.method == "reverse" and field.verify_worst < 1e-8
+    jacobian = torch.stack([torch.autograd.functional.jacobian(lambda v: model(v[None])[0], p) for p in x])
+    np.testing.assert_allclose(field.stretch[0, 0], torch.linalg.svdvals(jacobian).log(), atol=1e-12)
+    with pytest.raises(sx.ArgumentError, match="outside PyTorch"):
+        sx.ftle(model, x, method="forward")
+
+
+def test_fused_recurrent_kernels_have_a_way_forward():
+    torch.manual_seed(0)
+
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(2, 4, batch_first=True), nn.Linear(4, 20)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][:, -1])
+
+    model, x = Recurrent(), torch.randn(4, 3, 2)
+    enabled = torch.backends.mkldnn.enabled
+    forward, reverse = (sx.ftle(model, x, k=4, method=m) for m in ("forward", "reverse"))
+    np.testing.assert_allclose(forward.stretch, reverse.stretch, atol=1e-4)
+    assert torch.backends.mkldnn.enabled == enabled

@@ -56,4 +56,4 @@ def refuse_training(module: nn.Module, argument: str) -> None:
         if statistics or random:
             what = "batch statistics" if statistics else "random numbers"
             got = f"a module whose {type(part).__name__} {name!r} uses {what}"
-            raise ArgumentError(argument, got, "call .eval() on it first (a batch norm without running statistics cannot be used)")
+            raise ArgumentError(argument, got, "call .eval() on it; without running statistics it cannot be used")

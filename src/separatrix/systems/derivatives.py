@@ -9,13 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from separatrix.results.errors import ArgumentError
 from separatrix.systems import modes
 from separatrix.systems.modes import NoRouteError, Step
 
-_NATIVE = frozenset({"aten", "prim", "prims"})
 _SMALL = 2**13
 """Numbers in n copies of a state, up to which a step's time is that of its operations and not of their size."""
 _FAILURES = (RuntimeError, ValueError, KeyError, NoRouteError)
@@ -30,10 +28,12 @@ class _Findings:
     adjoint_checked: bool = False
 
 
-_findings: dict[int, _Findings] = {}
+_findings: dict[int, dict[int, _Findings]] = {}
 
 
-def default_tangent(step: Step, state: Tensor, V: Tensor, *, owner: object = None) -> tuple[Tensor, Tensor]:
+def default_tangent(
+    step: Step, state: Tensor, V: Tensor, *, owner: object = None, stage: int = 0
+) -> tuple[Tensor, Tensor]:
     """Next states and the derivative of any step function applied to k tangents, the primal computed once.
 
     Parameters
@@ -47,6 +47,8 @@ def default_tangent(step: Step, state: Tensor, V: Tensor, *, owner: object = Non
         Tangents, of the state's dtype.
     owner : object, optional
         The system whose step this is. The step is then inspected at the owner's first call, not at every one.
+    stage : int
+        Which of the owner's steps this is, where they are different functions; each is inspected once.
 
     Returns
     -------
@@ -67,24 +69,34 @@ def default_tangent(step: Step, state: Tensor, V: Tensor, *, owner: object = Non
     layers, transformers in eval mode); one ``jvp`` for each tangent (2k steps); reverse mode twice (about 2 + 3k),
     or one reverse pass for each of the m outputs, both checked against a plain reverse pass.
 
+    Forward mode spends up to a millisecond on an operation, whatever its size. Where n copies of a small state fit into
+    2^13 numbers, an owner's later calls therefore take all n rows of M in one reverse pass (``modes.rows_together``),
+    provided that at its first call these agreed with the routes above.
+
     The inspection looks for operations from outside PyTorch (``torch.library``): forward mode loses their tangents
-    without a word, so a step that has one takes the reverse modes. What is detached, or read with ``item`` or
+    without a word, so a step that has one takes the reverse routes. What is detached, or read with ``item`` or
     ``tolist``, counts as constant, as everywhere in autograd; ``separatrix.testing.check_system`` shows whether that
     matters.
     """
     _check(state, V, "V")
+    if torch.is_inference_mode_enabled() or state.is_inference() or V.is_inference():
+        # in inference mode autograd.Function drops tangents without a word
+        with torch.inference_mode(False):
+            return default_tangent(step, _ordinary(state), _ordinary(V), owner=owner, stage=stage)
     if len(V) == 0:
         with torch.no_grad():
             following = step(state)
         return following, following.new_zeros(0, *following.shape)
-    found = _about(owner)
+    found = _about(owner, stage)
     small = state.numel() * state.shape[-1] <= _SMALL
-    if small and found.rows_agree:
-        return modes.rows_together(step, state, V)
-    following, MV = _by_routes(step, state, V, found)
     if small and owner is not None and found.rows_agree is None:
-        found.rows_agree = _rows_agree(step, state, V, MV)
-    return following, MV
+        found.rows_agree = _rows_agree(step, state, found)
+    elif small and found.rows_agree:
+        try:
+            return modes.rows_together(step, state, V)
+        except _FAILURES:
+            found.rows_agree = False
+    return _by_routes(step, state, V, found)
 
 
 def _by_routes(step: Step, state: Tensor, V: Tensor, found: _Findings) -> tuple[Tensor, Tensor]:
@@ -112,6 +124,7 @@ def default_adjoint(
     *,
     tangent: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
     owner: object = None,
+    stage: int = 0,
 ) -> Tensor:
     """Transpose of the derivative of any step function, applied to k covectors, by reverse mode.
 
@@ -123,9 +136,8 @@ def default_adjoint(
         Covectors, of the next state's shape and dtype.
     tangent : callable, optional
         ``V -> (next_state, M V)`` at this state, where there is a better one than :func:`default_tangent`.
-    owner : object, optional
-        The system whose step this is. The adjoint is then compared with the tangent at the owner's first call, not at
-        every one.
+    owner, stage : optional
+        As in :func:`default_tangent`. The adjoint is then compared with the tangent at the first call only.
 
     Returns
     -------
@@ -143,8 +155,8 @@ def default_adjoint(
     Cost: one step and k reverse passes, and two more with one tangent step for the comparison. A step that reverse mode
     cannot enter (``no_grad`` around it, no backward rule) is differentiated along all n coordinates in forward mode.
     """
-    carry = tangent or (lambda V: default_tangent(step, state, V, owner=owner))
-    found = _about(owner)
+    carry = tangent or (lambda V: default_tangent(step, state, V, owner=owner, stage=stage))
+    found = _about(owner, stage)
     try:
         with modes.reverse(step, state) as (x, y):
             _check(y, W, "W")
@@ -169,19 +181,10 @@ def default_adjoint(
     return pulled
 
 
-class _Namespaces(TorchDispatchMode):
-    """Notices operations that are not PyTorch's own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.foreign = False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.foreign |= func.namespace not in _NATIVE
-        return func(*args, **(kwargs or {}))
-
-
-def _rows_agree(step: Step, state: Tensor, V: Tensor, MV: Tensor) -> bool:
+def _rows_agree(step: Step, state: Tensor, found: _Findings) -> bool:
+    """Tell whether rows, computed for copies of the batch, give what the usual routes give."""
+    V = modes.probe(state, 1)[None]
+    MV = _by_routes(step, state, V, found)[1]
     try:
         other = modes.rows_together(step, state, V)[1]
     except _FAILURES:
@@ -193,17 +196,15 @@ def _rows_agree(step: Step, state: Tensor, V: Tensor, MV: Tensor) -> bool:
 def _foreign(step: Step, state: Tensor, found: _Findings) -> bool:
     """Tell whether it has operations whose tangents forward mode would silently set to zero."""
     if found.foreign is None:
-        seen = _Namespaces()
         try:
-            with torch.no_grad(), seen:
-                step(state)
+            with torch.no_grad():
+                found.foreign = modes.is_foreign(lambda: step(state))
         except Exception:  # some of torch's own constructs cannot be watched; an error of the step's will come again
             return False
-        found.foreign = seen.foreign
     return found.foreign
 
 
-def _about(owner: object) -> _Findings:
+def _about(owner: object, stage: int) -> _Findings:
     """Look up findings by identity; they are forgotten together with the owner."""
     if owner is None:
         return _Findings()
@@ -212,8 +213,12 @@ def _about(owner: object) -> _Findings:
             weakref.finalize(owner, _findings.pop, id(owner), None).atexit = False
         except TypeError:  # nobody may hold it weakly
             return _Findings()
-        _findings[id(owner)] = _Findings()
-    return _findings[id(owner)]
+        _findings[id(owner)] = {}
+    return _findings[id(owner)].setdefault(stage, _Findings())
+
+
+def _ordinary(x: Tensor) -> Tensor:
+    return x.clone() if x.is_inference() else x
 
 
 def _check(state: Tensor, V: Tensor, argument: str) -> None:

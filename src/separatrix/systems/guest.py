@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from separatrix.results.errors import ArgumentError
+from separatrix.systems.callables import refuse_training
 from separatrix.systems.trace import first_tensor, named_modules, tap
 
 Output = Callable[[Any], Tensor] | str | int | None
 """How to get one tensor from what a model returns: a function, a key, or None for a plain tensor."""
 
 _HALF = (torch.float16, torch.bfloat16)
-_BATCH_STATISTICS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 
 
 class _Function(nn.Module):
@@ -70,7 +70,7 @@ class Guest:
         self.module = model if isinstance(model, nn.Module) else _Function(model)
         self.output = output
         self.start = start
-        _refuse_training(self.module)
+        refuse_training(self.module, "model")
         tensors = [*self.module.named_parameters(), *self.module.named_buffers()]
         for name, tensor in tensors:
             if nn.parameter.is_lazy(tensor):
@@ -208,22 +208,6 @@ class Guest:
             finally:
                 torch.backends.cudnn.allow_tf32 = cudnn
                 torch.set_float32_matmul_precision(matmul)
-
-
-def _refuse_training(module: nn.Module) -> None:
-    for name, part in [("model", module), *named_modules(module)]:
-        statistics = isinstance(part, _BATCH_STATISTICS) and (part.training or part.running_mean is None)
-        if isinstance(part, nn.modules.instancenorm._InstanceNorm):
-            statistics = part.training and part.track_running_stats
-        probability = part.p if isinstance(part, nn.modules.dropout._DropoutNd) else getattr(part, "dropout", 0.0)
-        dropout = part.training and isinstance(probability, float) and probability > 0
-        if statistics or dropout:
-            what = "batch statistics" if statistics else "dropout"
-            raise ArgumentError(
-                "model",
-                f"{type(part).__name__} {name!r} with {what} active",
-                "a point's exponent would depend on the batch or on chance; call model.eval() first",
-            )
 
 
 def _describe(value: Any) -> str:

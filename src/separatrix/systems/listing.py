@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from separatrix.results.errors import ArgumentError
 from separatrix.systems.graph import DerivativeGraph, Edge, edge_of
 from separatrix.systems.guest import Guest, Output
+from separatrix.systems.modes import is_foreign
 from separatrix.systems.trace import Call, Trace, record
 
 _NORMALISATIONS = (
@@ -144,6 +145,8 @@ def anatomy(guest: Guest, x: Tensor) -> Anatomy:
         held["output"] = guest(start) if guest.start is None else guest(x, start)
 
     trace = record(guest.module, run, start)
+    with torch.no_grad():
+        trace.foreign = is_foreign(lambda: guest(x) if guest.start is None else guest(x, entry))
     output = held["output"]
     if output.ndim == 0 or output.shape[0] != x.shape[0]:
         raise ArgumentError(

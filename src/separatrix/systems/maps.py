@@ -46,8 +46,9 @@ class Map(System):
     Notes
     -----
     The state may be (n,) or (*batch, n); f always sees (B, n), and a copy, so that it may work in place. A step costs
-    one call of f, a tangent step with k tangents (1 + k). ``step`` records a graph where the caller's grad mode and f's
-    parameters ask for one; tangents never carry one.
+    one call of f, a tangent step with k tangents (1 + k), and for small states less
+    (:func:`separatrix.systems.derivatives.default_tangent`). ``step`` records a graph where grad mode and
+    f's parameters ask for one; tangents never carry one.
     """
 
     _name = "f"

@@ -13,6 +13,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_NATIVE = frozenset({"aten", "prim", "prims"})
 
 Step = Callable[[Tensor], Tensor]
 """Carries a batch of states one step further, without changing its argument."""
@@ -109,6 +112,25 @@ def pairs_up(W: Float[Tensor, "*batch m"], MV: Tensor, MtW: Float[Tensor, "*batc
     left, right = (W * MV).flatten(1).sum(1), (MtW * V).flatten(1).sum(1)
     size = W.norm() * MV.flatten(1).norm(dim=1) + MtW.norm() * V.flatten(1).norm(dim=1)
     return bool(((left - right).abs() <= torch.finfo(W.dtype).eps ** 0.5 * size).all())
+
+
+class _Namespaces(TorchDispatchMode):
+    """Notices operations that are not PyTorch's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.foreign = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.foreign |= func.namespace not in _NATIVE
+        return func(*args, **(kwargs or {}))
+
+
+def is_foreign(run: Callable[[], Any]) -> bool:
+    """Whether a call uses operations from outside PyTorch, whose tangents forward mode silently sets to zero."""
+    with _Namespaces() as seen:
+        run()
+    return seen.foreign
 
 
 @contextmanager

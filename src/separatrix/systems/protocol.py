@@ -73,7 +73,7 @@ class System(Protocol):
         -----
         This default costs (1 + k) steps; see :func:`separatrix.systems.derivatives.default_tangent`.
         """
-        return default_tangent(lambda x: self.step(x, t), state, V, owner=self)
+        return default_tangent(lambda x: self.step(x, t), state, V, owner=self, stage=_stage(self, t))
 
 
 def adjoint(system: System, state: Tensor, W: Tensor, t: int) -> Tensor:
@@ -108,5 +108,15 @@ def adjoint(system: System, state: Tensor, W: Tensor, t: int) -> Tensor:
     if callable(own):
         return own(state, W, t)
     return default_adjoint(
-        lambda x: system.step(x, t), state, W, tangent=lambda V: system.tangent(state, V, t), owner=system
+        lambda x: system.step(x, t),
+        state,
+        W,
+        tangent=lambda V: system.tangent(state, V, t),
+        owner=system,
+        stage=_stage(system, t),
     )
+
+
+def _stage(system: System, t: int) -> int:
+    """Tell the steps of a system with a horizon apart (layers); without one they are taken for one function."""
+    return t if system.horizon is not None else 0

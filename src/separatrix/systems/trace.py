@@ -78,6 +78,8 @@ class Trace:
     """Whether a Python branch was decided by a tensor that depends on the input."""
     random: list[str] = field(default_factory=list)
     """Names of functions that were called in training mode, such as dropout."""
+    foreign: bool = False
+    """Whether some operation comes from outside PyTorch, so that forward mode would lose its tangent."""
     kinked: bool = False
     """Whether some operation is not differentiable everywhere."""
 

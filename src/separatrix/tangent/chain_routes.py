@@ -14,7 +14,7 @@ from torch import Tensor
 from separatrix.systems.activations import value_and_slope
 from separatrix.tangent.chain import Affine, Diagonal, PlainChain, Pointwise
 from separatrix.tangent.product import GradedProduct
-from separatrix.tangent.spectrum import Spectrum, spectrum
+from separatrix.tangent.spectrum import Spectrum, Wanted, spectrum
 
 # tangents are rescaled this often, long before float32 could overflow or underflow
 _RESCALE_EVERY = 8
@@ -63,7 +63,7 @@ def _turn_back(found: Spectrum, entry: Entry) -> Spectrum:
 
 
 def forward_columns(
-    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, vectors: int
+    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted
 ) -> Iterator[LayerSpectrum]:
     """Carry all columns from layer to layer; yield the spectrum at each chosen end, in order of ``chain.ends``.
 
@@ -104,14 +104,14 @@ def forward_columns(
             log = size.double().log() if log is None else log + size.double().log()
         if place in ends:
             full = tangents.expand(-1, -1, count)
-            found = _turn_back(spectrum(full, vectors, None if log is None else log.expand(count)), entry)
+            found = _turn_back(spectrum(full, wanted, None if log is None else log.expand(count)), entry)
             finite = torch.isfinite(state.sum(0))
             # a block and the last layer in it end at the same place
             yield from [LayerSpectrum(found, nonsmooth, finite)] * chain.ends.count(place)
 
 
 def backward_rows(
-    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, vectors: int
+    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted
 ) -> Iterator[LayerSpectrum]:
     """Carry rows back from each chosen end; yield its spectrum. Cost: 1 forward pass, and m per end with m outputs."""
     state = points.mT
@@ -133,12 +133,12 @@ def backward_rows(
     nonsmooth: list[Tensor | None] = [None] * len(chain.ends)
     if bool(suspect.any()):
         # whether a perturbation moves the component off its kink is seen by the columns only
-        for place, layer in enumerate(forward_columns(chain, entry, scale, points[suspect], 0)):
+        for place, layer in enumerate(forward_columns(chain, entry, scale, points[suspect], Wanted())):
             if layer.nonsmooth is not None:
                 nonsmooth[place] = torch.zeros_like(suspect).masked_scatter(suspect, layer.nonsmooth)
     for place, end in enumerate(chain.ends):
         columns = _rows_from(chain, slopes, end, entry, scale, len(points)).transpose(0, 1)
-        found = _turn_back(spectrum(columns, vectors), entry)
+        found = _turn_back(spectrum(columns, wanted), entry)
         yield LayerSpectrum(found, nonsmooth[place], finite[end - 1])
 
 
@@ -169,7 +169,7 @@ def _rows_from(
     return rows if entry.first is not None else rows * scale[:, None, None]
 
 
-def graded(chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, vectors: int) -> Iterator[LayerSpectrum]:
+def graded(chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted) -> Iterator[LayerSpectrum]:
     """As :func:`forward_columns`, but orthogonalised after every matrix, so that small singular values keep all digits.
 
     See :class:`separatrix.tangent.product.GradedProduct`. Meant for float64, and for deep stacks.
@@ -201,17 +201,17 @@ def graded(chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, vecto
             pending = pending * slope.mT[:, :, None]
         if place in chain.ends:
             product, pending = product.absorb(pending), None
-            found = _turn_back(_spectrum_of(product, vectors), entry)
+            found = _turn_back(_spectrum_of(product, wanted), entry)
             yield from [LayerSpectrum(found, nonsmooth, torch.isfinite(state.sum(0)))] * chain.ends.count(place)
             if place < len(chain.steps) and not isinstance(chain.steps[place], Affine):
                 pending = product.q
 
 
-def _spectrum_of(product: GradedProduct, vectors: int) -> Spectrum:
-    if not vectors:
+def _spectrum_of(product: GradedProduct, wanted: Wanted) -> Spectrum:
+    if not wanted.vectors:
         return Spectrum(product.singular(), None, None)
     log, right, left = product.singular(directions=True)
-    return Spectrum(log, right[:, :vectors], left[:, :vectors])
+    return Spectrum(log, right[:, : wanted.vectors], left[:, : wanted.vectors])
 
 
 def _on_kink(step: Pointwise, state: Tensor, tangents: Tensor, before: Tensor | None) -> Tensor | None:

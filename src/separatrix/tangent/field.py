@@ -40,6 +40,7 @@ class Field:
         if directions:
             self.right = torch.full((layers, points, count, len(problem.scale)), math.nan, dtype=torch.float64)
             self.left = torch.full((layers, points, count, max(problem.widths)), math.nan, dtype=torch.float64)
+        self._scaled = bool((problem.scale != 1).any())
         self._to_plane = self._plane_coordinates() if self.planar else None
 
     def _plane_coordinates(self) -> Tensor:
@@ -86,9 +87,11 @@ class Field:
     def _put_vectors(self, layer: int, where: slice | Tensor, found: LayerSpectrum) -> None:
         right, left = found.spectrum.right, found.spectrum.left
         if self.direction is not None and self._to_plane is not None and right is not None:
-            whole = right[:, 0].double().cpu()
-            push = whole * self.problem.scale.double().cpu()
-            self.direction[layer, where] = whole @ self._to_plane.mT / push.norm(dim=1, keepdim=True)
+            leading = right[:, 0].double().cpu()
+            shown = leading @ self._to_plane.mT
+            if self._scaled:
+                shown = shown / (leading * self.problem.scale.double().cpu()).norm(dim=1, keepdim=True)
+            self.direction[layer, where] = shown
         if self.right is not None and right is not None:
             have = min(self.count, right.shape[1], self._ranks[layer])
             self.right[layer, where, :have] = right[:, :have].double().cpu()

@@ -20,6 +20,7 @@ from separatrix.tangent.inputs import Plane, Points, as_inputs
 from separatrix.tangent.kinks import on_kink
 from separatrix.tangent.plan import Plan, Problem, plan
 from separatrix.tangent.selfcheck import worst_deviation
+from separatrix.tangent.spectrum import Wanted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -115,12 +116,13 @@ def ftle(
         chosen = seen.select(list(layers) if not isinstance(layers, str) else layers)
         perturbed = seen.entry[0].numel()
         units = _scale(scale, where, guest, perturbed, start)
-        problem = Problem(guest, seen, chosen, units, 0, budget)
+        problem = Problem(guest, seen, chosen, units, Wanted(), budget)
         most = max(problem.ranks)
         if k != "all" and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most):
             raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
         count = most if k == "all" else k
-        problem = replace(problem, vectors=count if directions else int(isinstance(where, Plane)))
+        vectors = count if directions else int(isinstance(where, Plane))
+        problem = replace(problem, wanted=Wanted(vectors, left=directions))
         chosen_plan = plan(problem, method, coupled=coupled)
         if chosen_plan.method == "loop" and method == "auto":
             why = "its forward pass branches on values" if seen.trace.branches else "its points influence one another"
@@ -255,7 +257,8 @@ def _compute(
 
 
 def _store(problem: Problem, route: Plan, x: Tensor, where: slice | Tensor, field: Field, kinked: bool) -> None:
-    met: dict[str, Tensor] = on_kink(problem.guest, x, problem.labels) if kinked else {}
+    moving = not problem.seen.trace.foreign
+    met: dict[str, Tensor] = on_kink(problem.guest, x, problem.labels, moving) if kinked else {}
     for place, found in enumerate(route.run(x)):
         nonsmooth = met.get(problem.labels[place], found.nonsmooth)
         field.put(place, where, found, nonsmooth, route.floor)
@@ -267,14 +270,12 @@ def _repair(problem: Problem, used: Plan, where: Plane | Points, field: Field) -
     graded = used.method in ("chain-forward", "chain-reverse")
     if not len(lost) or (problem.guest.dtype == torch.float64 and not graded) or used.method == "loop":
         return 0
-    x = torch.cat([where.points(i, i + 1) for i in lost[:2].tolist()])
     try:
-        double = problem.in_double(prepare(problem.guest, x))
+        double = problem.in_double(prepare(problem.guest, where.at(lost[:2])))
         route = plan(double, "chain-graded" if graded else used.method)
         kinked = not graded and problem.seen.trace.kinked
         for part in lost.split(route.chunk):
-            x = torch.cat([where.points(i, i + 1) for i in part.tolist()])
-            _store(double, route, prepare(double.guest, x), part, field, kinked)
+            _store(double, route, prepare(double.guest, where.at(part)), part, field, kinked)
     except (RuntimeError, TypeError) as error:
         warnings.warn(f"float64 was not possible ({error}); see the status", SeparatrixWarning, stacklevel=4)
         return 0
@@ -291,8 +292,8 @@ def _verify(problem: Problem, used: Plan, where: Plane | Points, field: Field, v
     chosen = candidates[order]
     if not len(chosen):
         return 0, float("nan")
-    x = torch.cat([where.points(i, i + 1) for i in chosen.tolist()])
-    double = replace(problem, vectors=1).in_double(prepare(problem.guest, x))
+    x = where.at(chosen)
+    double = replace(problem, wanted=Wanted(1)).in_double(prepare(problem.guest, x))
     x = prepare(double.guest, x)
     route = plan(double, used.method)
     found = [layer.spectrum.right for layer in route.run(x)]

@@ -48,7 +48,10 @@ class Plane:
 
     def points(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Points ``begin`` to ``end`` in 'ij' order, shape (count, *input shape), float64."""
-        index = torch.arange(begin, len(self) if end is None else min(end, len(self)))
+        return self.at(torch.arange(begin, len(self) if end is None else min(end, len(self))))
+
+    def at(self, index: Tensor) -> Tensor:
+        """Points by their numbers in 'ij' order."""
         ones = (1,) * self.origin.ndim
         a = self.x[index // len(self.y)].view(-1, *ones)
         b = self.y[index % len(self.y)].view(-1, *ones)
@@ -197,6 +200,10 @@ class Points:
     def points(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Points ``begin`` to ``end``."""
         return self.values[begin:end]
+
+    def at(self, index: Tensor) -> Tensor:
+        """Points by their numbers."""
+        return self.values[index.to(self.values.device)]
 
 
 def as_inputs(inputs: Any, tokens: bool) -> Plane | Points:

@@ -14,12 +14,12 @@ from separatrix.systems.activations import Kinks, function_kinks
 from separatrix.systems.guest import Guest
 
 
-def on_kink(guest: Guest, x: Tensor, labels: list[str]) -> dict[str, Tensor]:
+def on_kink(guest: Guest, x: Tensor, labels: list[str], moving: bool = True) -> dict[str, Tensor]:
     """Points that a random perturbation pushes across a kink on the way to each layer.
 
     A point counts when a component sits exactly on a kink and the perturbation moves it, or when two entries of a
     pooling window tie and the perturbation parts them. Zeros that nothing reaches, such as those behind a dead ReLU, do
-    not count. Where an operation has no forward-mode rule every component counts as moved.
+    not count. Where an operation has no forward-mode rule, or ``moving`` is False, every component counts as moved.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def on_kink(guest: Guest, x: Tensor, labels: list[str]) -> dict[str, Tensor]:
         Cost: two forward passes.
     """
     try:
-        return _scan(guest, x, labels, moving=True)
+        return _scan(guest, x, labels, moving)
     except (RuntimeError, NotImplementedError):
         return _scan(guest, x, labels, moving=False)
 

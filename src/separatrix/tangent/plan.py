@@ -16,11 +16,12 @@ from separatrix.systems.listing import Anatomy, Layer, anatomy
 from separatrix.tangent.chain import Affine, PlainChain, plain_chain
 from separatrix.tangent.chain_routes import LayerSpectrum, backward_rows, enter, forward_columns, graded
 from separatrix.tangent.routes import Task, bytes_per_point, forward_mode, reverse_mode, sample_loop
+from separatrix.tangent.spectrum import Wanted
 
 METHODS = ("chain-forward", "chain-reverse", "chain-graded", "forward", "reverse", "loop")
 
 # columns of numbers that stay in a core's cache while a layer is worked on; measured on widths 10 to 200
-_CACHE_NUMBERS = 600_000
+_CACHE_NUMBERS = 800_000
 
 
 def numel(shape: tuple[int, ...]) -> int:
@@ -50,7 +51,7 @@ class Problem:
     seen: Anatomy
     chosen: list[Layer]
     scale: Tensor
-    vectors: int
+    wanted: Wanted
     budget: int
 
     @property
@@ -94,6 +95,10 @@ def plan(problem: Problem, method: str, *, coupled: bool = False) -> Plan:
         raise ArgumentError(
             "method", repr(method), "the model is no plain chain of linear layers and activations; use 'auto'"
         )
+    if method == "forward" and problem.seen.trace.foreign:
+        raise ArgumentError(
+            "method", "'forward'", "an operation from outside PyTorch would lose its tangent there; use 'reverse'"
+        )
     if method == "auto":
         method = _cheapest(problem, chain, coupled)
     return (
@@ -106,7 +111,7 @@ def _cheapest(problem: Problem, chain: PlainChain | None, coupled: bool) -> str:
     if coupled or problem.seen.trace.branches:
         return "loop"
     if chain is None:
-        return "reverse" if outputs < inputs else "forward"
+        return "reverse" if outputs < inputs or problem.seen.trace.foreign else "forward"
     sizes = [step.weight.numel() if isinstance(step, Affine) else 0 for step in chain.steps]
     first = chain.steps[0]
     columns = min(inputs, len(first.weight)) if isinstance(first, Affine) else inputs
@@ -134,7 +139,7 @@ def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
     stored = sum(chain.widths) if method == "chain-reverse" else 0
     item = problem.scale.element_size()
     need = (4 * numbers + 2 * stored + inputs) * item + 8 * widest * columns * (4 if method == "chain-graded" else 2)
-    need += 24 * problem.vectors * (inputs + widest)
+    need += 24 * problem.wanted.vectors * (inputs + widest)
     chunk = points_per_chunk(need, problem.budget, "tangents of one layer")
     if problem.scale.device.type == "cpu":
         chunk = min(chunk, max(64, _CACHE_NUMBERS // numbers))
@@ -142,13 +147,13 @@ def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
 
     def run(points: Tensor) -> Iterator[LayerSpectrum]:
         with torch.no_grad():
-            yield from kernel(chain, entry, problem.scale, points.flatten(1), problem.vectors)
+            yield from kernel(chain, entry, problem.scale, points.flatten(1), problem.wanted)
 
     return Plan(method, run, chunk, floor)
 
 
 def _module_plan(problem: Problem, method: str) -> Plan:
-    task = Task(problem.guest, problem.labels, problem.scale, problem.vectors)
+    task = Task(problem.guest, problem.labels, problem.scale, problem.wanted)
     route = {"forward": forward_mode, "reverse": reverse_mode, "loop": sample_loop}[method]
     inputs = len(problem.scale)
     values = [c.value for c in problem.seen.trace.calls if c.value is not None]
@@ -157,7 +162,7 @@ def _module_plan(problem: Problem, method: str) -> Plan:
 
     def need(directions: int) -> int:
         return bytes_per_point(
-            activations, problem.widths, directions, inputs, item, method != "forward", problem.vectors
+            activations, problem.widths, directions, inputs, item, method != "forward", problem.wanted.vectors
         )
 
     directions = inputs

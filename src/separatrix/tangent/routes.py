@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from separatrix.systems.guest import Guest
+from separatrix.systems.modes import plain_kernels
 from separatrix.tangent.chain_routes import LayerSpectrum
-from separatrix.tangent.spectrum import spectrum
+from separatrix.tangent.spectrum import Wanted, spectrum
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Task:
     guest: Guest
     labels: list[str]
     scale: Tensor
-    vectors: int
+    wanted: Wanted
 
     @property
     def inner(self) -> set[str]:
@@ -40,7 +41,7 @@ class Task:
     def finish(self, jacobians: list[Tensor], primals: list[Tensor]) -> Iterator[LayerSpectrum]:
         """Spectra of Jacobians given as (outputs, inputs, points)."""
         for jacobian, primal in zip(jacobians, primals, strict=True):
-            yield LayerSpectrum(spectrum(jacobian, self.vectors), None, torch.isfinite(primal).all(1))
+            yield LayerSpectrum(spectrum(jacobian, self.wanted), None, torch.isfinite(primal).all(1))
 
 
 def forward_mode(task: Task, x: Tensor, directions: int) -> Iterator[LayerSpectrum]:
@@ -61,7 +62,13 @@ def forward_mode(task: Task, x: Tensor, directions: int) -> Iterator[LayerSpectr
     primals: list[Tensor] = []
     with torch.no_grad():
         for begin in range(0, len(basis), directions):
-            primals, pushed = along(basis[begin : begin + directions])
+            part = basis[begin : begin + directions]
+            try:
+                primals, pushed = along(part)
+            except (RuntimeError, NotImplementedError):
+                # fused kernels have no forward-mode rule
+                with plain_kernels():
+                    primals, pushed = along(part)
             blocks.append(pushed)
         columns = [torch.cat(parts).permute(2, 0, 1) for parts in zip(*blocks, strict=True)]
     return task.finish(columns, primals)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from separatrix.tangent.plan import Problem
 from separatrix.tangent.routes import Task
+from separatrix.tangent.spectrum import Wanted
 
 _STEP = float(torch.finfo(torch.float64).eps) ** (1 / 3)
 
@@ -24,7 +25,7 @@ def worst_deviation(problem: Problem, x: Tensor, right: Tensor, stretch: Tensor)
     stretch : Tensor, shape (layers, points)
         What is checked.
     """
-    task = Task(problem.guest, problem.labels, problem.scale, 0)
+    task = Task(problem.guest, problem.labels, problem.scale, Wanted())
     entry = task.guest.entry(x)
     size = entry.flatten(1).abs().amax(1).clamp(min=1.0)
     worst = 0.0

@@ -9,6 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+class Wanted(NamedTuple):
+    """How many leading singular vectors to compute, and whether the left ones too."""
+
+    vectors: int = 0
+    left: bool = False
+
+
 class Spectrum(NamedTuple):
     """Singular values of one Jacobian per point, and singular vectors where they were asked for.
 
@@ -25,15 +32,15 @@ class Spectrum(NamedTuple):
     left: Tensor | None
 
 
-def spectrum(columns: Float[Tensor, "n d points"], vectors: int = 0, scale_log: Tensor | None = None) -> Spectrum:
+def spectrum(columns: Float[Tensor, "n d points"], wanted: Wanted, scale_log: Tensor | None = None) -> Spectrum:
     """Spectrum of Jacobians given with the points in the last dimension.
 
     Parameters
     ----------
     columns : Tensor, shape (outputs, inputs, points)
         One Jacobian per point.
-    vectors : int
-        How many leading singular vectors to return.
+    wanted : Wanted
+        Which singular vectors to return.
     scale_log : Tensor or None, shape (points,)
         Added to the logarithms: the Jacobians are ``exp(scale_log) * columns``.
 
@@ -44,27 +51,29 @@ def spectrum(columns: Float[Tensor, "n d points"], vectors: int = 0, scale_log: 
     """
     n, d, _ = columns.shape
     if min(n, d) > 2:
-        found = _general(columns, vectors)
+        found = _general(columns, wanted)
     else:
         small = _one_column if min(n, d) == 1 else _two_columns
         if d <= n:
-            found = small(columns, vectors)
+            found = small(columns, wanted)
         else:
-            turned = small(columns.transpose(0, 1), vectors)
+            # the right vectors of the Jacobian are the left ones of its transpose
+            turned = small(columns.transpose(0, 1), wanted._replace(left=wanted.vectors > 0))
             found = Spectrum(turned.log, turned.left, turned.right)
     return found if scale_log is None else found._replace(log=found.log + scale_log[:, None].double())
 
 
-def _one_column(columns: Tensor, vectors: int) -> Spectrum:
-    size = torch.linalg.vector_norm(columns[:, 0], dim=0, dtype=torch.float64)
+def _one_column(columns: Tensor, wanted: Wanted) -> Spectrum:
+    size = columns[:, 0].double().square().sum(0).sqrt()
     right = left = None
-    if vectors:
+    if wanted.vectors:
         right = torch.ones(len(size), 1, 1, dtype=torch.float64, device=size.device)
+    if wanted.left:
         left = (columns[:, 0] / size).T[:, None, :]
     return Spectrum(size.log()[:, None], right, left)
 
 
-def _two_columns(columns: Tensor, vectors: int) -> Spectrum:
+def _two_columns(columns: Tensor, wanted: Wanted) -> Spectrum:
     """Closed form: orthogonalise b against a (an exact QR), then the singular values of a 2x2 triangle."""
     a, b = columns[:, 0], columns[:, 1]
     aa = torch.linalg.vecdot(a, a, dim=0)
@@ -78,25 +87,27 @@ def _two_columns(columns: Tensor, vectors: int) -> Spectrum:
     log1 = first.log()
     log2 = torch.where(first == 0, log1, r11.log() + r22.log() - log1)
     log = torch.stack([log1, log2], dim=1)
-    if not vectors:
+    if not wanted.vectors:
         return Spectrum(log, None, None)
     angle = torch.atan2(2 * r11 * r12, (r11 - r22) * (r11 + r22) - r12 * r12) / 2
     c, s = angle.cos(), angle.sin()
-    right = torch.stack([torch.stack([c, s], -1), torch.stack([-s, c], -1)], dim=1)[:, :vectors]
+    right = torch.stack([torch.stack([c, s], -1), torch.stack([-s, c], -1)], dim=1)[:, : wanted.vectors]
+    if not wanted.left:
+        return Spectrum(log, right, None)
     left = torch.einsum("pvd,ndp->pvn", right, columns.double())
     return Spectrum(log, right, left / log.exp()[:, : right.shape[1], None])
 
 
-def _general(columns: Tensor, vectors: int) -> Spectrum:
-    jacobian = columns.permute(2, 0, 1).double()
-    finite = torch.isfinite(jacobian).all(-1).all(-1)
+def _general(columns: Tensor, wanted: Wanted) -> Spectrum:
+    jacobian = columns.permute(2, 0, 1).to(torch.float64, memory_format=torch.contiguous_format)
+    finite = torch.isfinite(jacobian.flatten(1).sum(1))
     jacobian = torch.where(
         finite[:, None, None], jacobian, torch.zeros((), dtype=torch.float64, device=jacobian.device)
     )
     right = left = None
-    if vectors:
+    if wanted.vectors:
         u, values, vh = torch.linalg.svd(jacobian, full_matrices=False)
-        right, left = vh[:, :vectors], u.mT[:, :vectors]
+        right, left = vh[:, : wanted.vectors], u.mT[:, : wanted.vectors]
     else:
         values = torch.linalg.svdvals(jacobian)
     log = torch.where(finite[:, None], values.log(), torch.nan)

@@ -1,0 +1,1 @@
+"""Benchmarks: this library against its peers in one run, as ratios."""

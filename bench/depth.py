@@ -1,0 +1,202 @@
+"""Fields along depth: this library, torch.func and autograd, and the limit of (1 + d) forward passes.
+
+Run with ``python -m bench.depth`` (``--quick`` for fewer points).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import resource
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import separatrix as sx
+from bench.timing import median, once, rounds, write
+
+NETWORKS = {
+    "2-10x2-1": (2, [10] * 2, 1),
+    "2-50x6-1": (2, [50] * 6, 1),
+    "2-200x8-1": (2, [200] * 8, 1),
+    "784-20x16-10": (784, [20] * 16, 10),
+}
+BUDGET = 512 * 10**6
+
+
+def network(name: str) -> nn.Sequential:
+    inputs, hidden, outputs = NETWORKS[name]
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(inputs, width), nn.Tanh()]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+def mnist(count: int) -> Tensor:
+    """MNIST test images from the data directory, or uniform noise of the same shape where there are none."""
+    path = Path(os.environ.get("SEPARATRIX_DATA", "data")) / "mnist" / "t10k-images-idx3-ubyte.gz"
+    if not path.exists():
+        print("MNIST is not in the data directory: timing on uniform noise of the same shape")
+        return torch.rand(count, 784, generator=torch.Generator().manual_seed(0))
+    raw = gzip.decompress(path.read_bytes())
+    total, height, width = struct.unpack(">III", raw[4:16])
+    images = torch.frombuffer(bytearray(raw[16:]), dtype=torch.uint8).reshape(total, height * width)
+    return images[:count].float() / 255
+
+
+def all_layers(model: nn.Sequential) -> Callable[[Tensor], list[Tensor]]:
+    def run(x: Tensor) -> list[Tensor]:
+        found = []
+        for part in model:
+            x = part(x)
+            if isinstance(part, nn.Tanh):
+                found.append(x)
+        return [*found, x]
+
+    return run
+
+
+def functorch(transform: Callable, model: nn.Sequential, every: bool, chunk: int) -> Callable[[Tensor], object]:
+    """The peers: per-sample Jacobians by vmap, then batched singular values."""
+    run = all_layers(model) if every else lambda x: [model(x)]
+    jacobians = torch.func.vmap(transform(lambda v: run(v)))
+
+    def call(x: Tensor) -> list[Tensor]:
+        parts = []
+        with torch.no_grad():
+            for piece in x.split(chunk):
+                found = [torch.linalg.svdvals(j)[..., 0].log() for j in jacobians(piece)]
+                parts.append(torch.stack(found))
+        return torch.cat(parts, dim=1)
+
+    return call
+
+
+def autograd_loop(model: nn.Sequential, every: bool) -> Callable[[Tensor], object]:
+    run = all_layers(model) if every else lambda x: [model(x)]
+
+    def call(x: Tensor) -> None:
+        for point in x:
+            for j in torch.autograd.functional.jacobian(lambda v: tuple(run(v)), point):
+                torch.linalg.svdvals(j)[0].log()
+
+    return call
+
+
+def plain_forward(model: nn.Sequential, chunk: int) -> Callable[[Tensor], object]:
+    def call(x: Tensor) -> None:
+        with torch.no_grad():
+            for piece in x.split(chunk):
+                model(piece)
+
+    return call
+
+
+def best_chunk(make: Callable[[int], Callable[[Tensor], object]], x: Tensor, sizes: list[int], sync: Callable) -> int:
+    """The chunk with which a contestant is fastest: everybody is timed at his best."""
+    times = {size: min(once(partial(make(size), x), sync) for _ in range(2)) for size in sizes if size <= 2 * len(x)}
+    return min(times, key=lambda size: times[size])
+
+
+def compare(name: str, quick: bool, device: str) -> list[dict]:
+    model = network(name).to(device)
+    plane = NETWORKS[name][0] == 2
+    side = (64 if quick else 256) * (4 if device == "cuda" else 1)
+    inputs = sx.grid((-1, 1), (-1, 1), shape=(side, side)) if plane else mnist(200 if quick else 2000).to(device)
+    x = inputs.points().float().to(device) if plane else inputs
+    sync = torch.cuda.synchronize if device == "cuda" else lambda: None
+    d = x.shape[1]
+    sizes = [512, 1024, 2048, 4096, 8192, 16384, 65536] if device == "cpu" else [65536, 262144, 1048576]
+    if not plane:
+        sizes = [64, 256, 1000, 2000]
+    chunk = best_chunk(partial(plain_forward, model), x, sizes, sync)
+    rows = []
+    for every in (True, False):
+        small = x if plane and NETWORKS[name][1][0] < 200 else x[: max(1, len(x) // 16)]
+        layers = "all" if every else "output"
+        contestants: dict[str, Callable] = {
+            "separatrix": partial(sx.ftle, model, inputs, layers=layers, memory=BUDGET),
+            "limit": partial(plain_forward(model, chunk), x),
+        }
+        seconds = {key: median(v) for key, v in rounds(contestants, 3 if quick else 7, sync).items()}
+        result = contestants["separatrix"]()
+        row = {"network": name, "layers": layers, "points": len(x), "method": result.method}
+        row |= {"separatrix": seconds["separatrix"], "limit": (1 + d) * seconds["limit"]}
+        peers = {"vmap(jacrev)": torch.func.jacrev, "vmap(jacfwd)": torch.func.jacfwd}
+        for peer, transform in peers.items():
+            part = small[: max(1, len(small) // 8)]
+            own = [s for s in sizes if s <= len(part)] or [len(part)]
+            size = best_chunk(partial(functorch, transform, model, every), part, own, sync)
+            call = functorch(transform, model, every, size)
+            row[peer] = min(once(partial(call, small), sync) for _ in range(2)) * len(x) / len(small)
+            check = call(small[:64])
+            mine = torch.from_numpy(sx.ftle(model, small[:64], layers=layers).stretch[0, ..., 0].values)
+            assert (check.cpu() - mine).abs().max() < 1e-4, "a peer computes something else"
+        few = x[:16] if plane else x[:4]
+        row["autograd loop"] = once(partial(autograd_loop(model, every), few), sync) * len(x) / len(few)
+        row["peak MB"] = peak_memory(name, layers) if device == "cpu" and not quick else float("nan")
+        rows.append(row)
+        report(row)
+    return rows
+
+
+def report(row: dict) -> None:
+    ours = row["separatrix"]
+    peers = {key: row[key] / ours for key in ("vmap(jacrev)", "vmap(jacfwd)", "autograd loop")}
+    text = "  ".join(f"{key} {ratio:8.1f}x" for key, ratio in peers.items())
+    print(
+        f"{row['network']:>13} {row['layers']:>6} {row['points']:>7} points  {ours * 1e3:8.1f} ms  "
+        f"{ours / row['limit']:6.2f} of the limit  slower: {text}  peak {row['peak MB']:.0f} MB  [{row['method']}]",
+        flush=True,
+    )
+
+
+def peak_memory(name: str, layers: str) -> float:
+    """Megabytes that the call adds to the peak of a process of its own, without its result."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.depth", "--peak", name, layers], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+def _print_peak(name: str, layers: str) -> None:
+    torch.set_num_threads(1)
+    model = network(name)
+    plane = NETWORKS[name][0] == 2
+    inputs = sx.grid((-1, 1), (-1, 1), shape=(256, 256)) if plane else mnist(2000)
+    small = sx.grid((-1, 1), (-1, 1), shape=(4, 4)) if plane else inputs[:4]
+    sx.ftle(model, small, layers=layers, memory=BUDGET)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    field = sx.ftle(model, inputs, layers=layers, memory=BUDGET)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(((after - before) * 1024 - field.nbytes) / 1e6)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=list(NETWORKS))
+    parser.add_argument("--peak", nargs=2, metavar=("NETWORK", "LAYERS"))
+    options = parser.parse_args()
+    if options.peak:
+        _print_peak(*options.peak)
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    names = [options.only] if options.only else list(NETWORKS)
+    rows = [row for name in names for row in compare(name, options.quick, device)]
+    print("limit: (1 + d) plain forward passes of the same model and points, in its best chunk")
+    if not options.quick and not options.only:
+        print("written to", write("depth", rows).name)
+
+
+if __name__ == "__main__":
+    main()
