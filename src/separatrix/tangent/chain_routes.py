@@ -178,33 +178,30 @@ def graded(chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wante
     state = points.mT
     columns = entry.first.shape[1] if entry.first is not None else len(scale)
     product = GradedProduct.start(columns, (count,), dtype=points.dtype, device=points.device)
-    # the part of the product since the last orthogonalisation, (points, n, r)
-    pending: Tensor | None = None if entry.first is not None else torch.diag(scale).expand(count, -1, -1)
+    # the part of the product since the last orthogonalisation, (points, n, r), and what its entries were summed from
+    pending = size = torch.diag(scale).expand(count, -1, -1)
     nonsmooth: Tensor | None = None
     for place, step in enumerate(chain.steps, start=1):
         if isinstance(step, Affine):
             state = step.weight @ state if step.bias is None else torch.addmm(step.bias[:, None], step.weight, state)
             if place == 1 and entry.first is not None:
-                pending = entry.first.expand(count, -1, -1)
+                pending, size = entry.first.expand(count, -1, -1), entry.first.abs().expand(count, -1, -1)
             else:
-                if pending is not None:
-                    product = product.absorb(pending)
-                pending = step.weight @ product.q
+                product = product.absorb(pending, size)
+                pending, size = step.weight @ product.q, step.weight.abs() @ product.q.abs()
         else:
-            assert pending is not None
             if isinstance(step, Diagonal):
                 state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
                 slope = step.factor[:, None]
             else:
                 nonsmooth = _on_kink(step, state, pending.permute(1, 2, 0), nonsmooth)
                 state, slope = value_and_slope(step.activation, state)
-            pending = pending * slope.mT[:, :, None]
+            pending, size = pending * slope.mT[:, :, None], size * slope.abs().mT[:, :, None]
         if place in chain.ends:
-            product, pending = product.absorb(pending), None
+            product = product.absorb(pending, size)
             found = _turn_back(_spectrum_of(product, wanted), entry)
             yield from [LayerSpectrum(found, nonsmooth, torch.isfinite(state.sum(0)))] * chain.ends.count(place)
-            if place < len(chain.steps) and not isinstance(chain.steps[place], Affine):
-                pending = product.q
+            pending, size = product.q, product.q.abs()
 
 
 def _spectrum_of(product: GradedProduct, wanted: Wanted) -> Spectrum:

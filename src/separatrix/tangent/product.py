@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from separatrix.results.errors import ArgumentError
-from separatrix.tangent.jacobi import graded_qr, orthogonal_rows
+from separatrix.tangent.graded_qr import factorise
+from separatrix.tangent.jacobi import orthogonal_rows
 
 SKEW = math.log(1e4)
 """Rows are made orthogonal again when they span this many nats less than r random directions, which span e^(-r/2)."""
@@ -83,7 +84,7 @@ class GradedProduct:
         # M^T = V diag(exp(s)) C, so that M = C^T diag(exp(s)) V^T: a product that starts from the rows V^T.
         inner = _inside(matrix.mT)
         noise = ROUNDING * torch.finfo(matrix.dtype).eps * inner.abs()
-        q, coefficients, scales = graded_qr(inner, torch.zeros_like(inner[:, 0]), noise)
+        q, coefficients, scales = factorise(inner, torch.zeros_like(inner[:, 0]), noise)
         eye = torch.eye(n, dtype=matrix.dtype, device=matrix.device)[..., None].expand(n, n, scales.shape[-1])
         state = cls(eye, scales, q, torch.zeros_like(scales[0]), matrix.shape[:-2])
         return state.absorb(coefficients.permute(2, 1, 0).reshape(*matrix.shape[:-1], n).to(matrix.dtype))
@@ -159,7 +160,7 @@ class GradedProduct:
         eps = max(torch.finfo(mq.dtype).eps, torch.finfo(self._columns.dtype).eps)
         inner = _inside(mq)
         noise = ROUNDING * eps * (inner.abs() if magnitude is None else _inside(magnitude))
-        columns, coefficients, scales = graded_qr(inner, old._scales, noise)
+        columns, coefficients, scales = factorise(inner, old._scales, noise)
         units = coefficients[:, 0, None] * old._units[0]
         for j in range(1, r):
             units.addcmul_(coefficients[:, j, None], old._units[j])
