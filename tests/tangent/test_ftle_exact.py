@@ -157,6 +157,28 @@ def test_deep_float32_stacks_neither_overflow_nor_lose_the_second_exponent():
     assert field.recomputed_points == 2 and (field.status == 0).all()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_chain_may_begin_with_an_activation(method):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Tanh(), nn.Linear(3, 4), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    x = torch.randn(5, 3, dtype=torch.float64)
+    field = sx.ftle(model, x, layers=["0", "2", "output"], k=2, method=method)
+    for place, part in enumerate((model[:1], model[:3], model)):
+        jacobians = torch.stack([torch.autograd.functional.jacobian(part, p) for p in x])
+        np.testing.assert_allclose(field.stretch[0, place], torch.linalg.svdvals(jacobians)[:, :2].log(), atol=1e-12)
+
+
+def test_infinite_and_extreme_states_stay_apart():
+    # -inf before a ReLU is a state like any other, and its unit is off
+    model = nn.Sequential(nn.Linear(2, 2, dtype=torch.float64), nn.ReLU(), nn.Linear(2, 1, dtype=torch.float64))
+    model[0].weight.data = torch.tensor([[1e200, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    model[2].weight.data = torch.ones(1, 2, dtype=torch.float64)
+    x = torch.tensor([[-1e200, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    for method in ("chain-forward", "chain-reverse", "forward", "reverse"):
+        stretch = sx.ftle(model, x, method=method).stretch.values.ravel()
+        np.testing.assert_allclose(stretch, [0.0, 200 * math.log(10)], atol=1e-12)
+
+
 def test_duration_can_be_given():
     model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
     field = sx.ftle(model, torch.zeros(1, 2), layers="all", duration=[1.0, 0.5])

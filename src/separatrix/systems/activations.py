@@ -118,21 +118,23 @@ def function_kinks(function: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     return found[1](args, kwargs) if found else ()
 
 
-def value_and_slope(activation: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_slope(
+    activation: Callable[[Tensor], Tensor], z: Tensor, out: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """Value and derivative of an elementwise activation, in one pass.
 
-    Closed forms for tanh, sigmoid and ReLU, forward-mode differentiation for every other.
+    Closed forms for tanh, sigmoid and ReLU, written to ``out`` if it is given; forward-mode differentiation for others.
     """
     kind = type(activation) if isinstance(activation, nn.Module) else activation
+    value, slope = out if out is not None else (None, None)
     if kind is nn.Tanh or kind in (torch.tanh, Tensor.tanh, F.tanh):
-        y = torch.tanh(z)
-        return y, torch.addcmul(y.new_ones(()), y, y, value=-1)
+        y = torch.tanh(z, out=value)
+        return y, torch.addcmul(y.new_ones(()), y, y, value=-1, out=slope)
     if kind is nn.Sigmoid or kind in (torch.sigmoid, Tensor.sigmoid, F.sigmoid):
-        y = torch.sigmoid(z)
-        return y, y * (1 - y)
+        y = torch.sigmoid(z, out=value)
+        return y, torch.addcmul(y, y, y, value=-1, out=slope)
     if kind is nn.ReLU or kind in (torch.relu, F.relu, Tensor.relu):
-        on = z > 0
-        return z * on, on.to(z.dtype)
+        return torch.clamp_min(z, 0, out=value), torch.heaviside(z, z.new_zeros(()), out=slope)
     # in-place activations may overwrite their argument: give them a copy
     pushed = torch.func.jvp(lambda v: activation(v.clone()), (z,), (torch.ones_like(z),))
     return pushed[0], pushed[1]

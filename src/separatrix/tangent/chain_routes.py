@@ -15,6 +15,7 @@ from separatrix.systems.activations import value_and_slope
 from separatrix.tangent.chain import Affine, Diagonal, PlainChain, Pointwise
 from separatrix.tangent.product import GradedProduct
 from separatrix.tangent.spectrum import Spectrum, Wanted, spectrum
+from separatrix.tangent.workspace import Workspace
 
 # tangents are rescaled this often, long before float32 could overflow or underflow
 _RESCALE_EVERY = 8
@@ -63,55 +64,68 @@ def _turn_back(found: Spectrum, entry: Entry) -> Spectrum:
 
 
 def forward_columns(
-    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted
+    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted, space: Workspace
 ) -> Iterator[LayerSpectrum]:
     """Carry all columns from layer to layer; yield the spectrum at each chosen end, in order of ``chain.ends``.
 
     Cost: (1 + d) forward passes for d columns, and the spectra.
     """
-    ends = set(chain.ends)
     count = len(points)
     state = points.mT
-    tangents = None if entry.first is not None else torch.diag(scale)[:, :, None].expand(-1, -1, count)
-    log = None
-    matrices = 0
+    # until the first activation all points share their tangents, (n, d, 1)
+    tangents = torch.diag(scale)[:, :, None]
+    log: Tensor | None = None
     nonsmooth: Tensor | None = None
+    matrices = 0
     for place, step in enumerate(chain.steps, start=1):
+        n = step.weight.shape[0] if isinstance(step, Affine) else len(state)
         if isinstance(step, Affine):
             matrices += 1
-            weight, bias = step.weight, step.bias
-            state = weight @ state if bias is None else torch.addmm(bias[:, None], weight, state)
-            if tangents is None:
-                assert entry.first is not None
+            state = _affine(step, state, space.other("state", state, n, count))
+            if place == 1 and entry.first is not None:
                 tangents = entry.first[:, :, None]
             else:
-                n, d, b = tangents.shape
-                tangents = (weight @ tangents.reshape(n, d * b)).view(-1, d, b)
-        elif isinstance(step, Diagonal):
-            assert tangents is not None
-            state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
-            tangents = tangents * step.factor[:, None, None]
+                m, d, b = tangents.shape
+                carried = space.other("tangents", tangents, n, d, b)
+                torch.mm(step.weight, tangents.reshape(m, d * b), out=carried.view(n, d * b))
+                tangents = carried
+            if matrices % _RESCALE_EVERY == 0:
+                tangents, grown = _rescaled(tangents)
+                log = grown if log is None else log + grown
         else:
-            assert tangents is not None
-            nonsmooth = _on_kink(step, state, tangents, nonsmooth)
-            state, slope = value_and_slope(step.activation, state)
-            tangents = tangents.mul_(slope[:, None]) if tangents.shape[2] == count > 1 else tangents * slope[:, None]
-        assert tangents is not None
-        if matrices and matrices % _RESCALE_EVERY == 0 and isinstance(step, Affine):
-            size = tangents.abs().amax((0, 1))
-            size = torch.where((size > 0) & torch.isfinite(size), size, torch.ones_like(size))
-            tangents = tangents / size
-            log = size.double().log() if log is None else log + size.double().log()
-        if place in ends:
+            if isinstance(step, Diagonal):
+                state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
+                slope = step.factor[:, None]
+            else:
+                nonsmooth = _on_kink(step, state, tangents, nonsmooth)
+                out = space.other("state", state, n, count), space.take("slope", n, count)
+                state, slope = value_and_slope(step.activation, state, out)
+            d = tangents.shape[1]
+            tangents = torch.mul(tangents, slope[:, None], out=space.other("tangents", tangents, n, d, count))
+        if place in chain.ends:
             full = tangents.expand(-1, -1, count)
-            found = _turn_back(spectrum(full, wanted, None if log is None else log.expand(count)), entry)
+            scratch = space.take("scratch", n, count)
+            found = spectrum(full, wanted, None if log is None else log.expand(count), scratch)
             finite = torch.isfinite(state.sum(0))
             # a block and the last layer in it end at the same place
-            yield from [LayerSpectrum(found, nonsmooth, finite)] * chain.ends.count(place)
+            yield from [LayerSpectrum(_turn_back(found, entry), nonsmooth, finite)] * chain.ends.count(place)
+
+
+def _affine(step: Affine, state: Tensor, out: Tensor | None = None) -> Tensor:
+    if step.bias is None:
+        return torch.mm(step.weight, state, out=out)
+    return torch.addmm(step.bias[:, None], step.weight, state, out=out)
+
+
+def _rescaled(tangents: Tensor) -> tuple[Tensor, Tensor]:
+    """Tangents divided by their largest entry at each point, and its logarithm."""
+    size = tangents.abs().amax((0, 1))
+    size = torch.where((size > 0) & torch.isfinite(size), size, torch.ones_like(size))
+    return tangents.div_(size), size.double().log()
 
 
 def backward_rows(
-    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted
+    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted, space: Workspace
 ) -> Iterator[LayerSpectrum]:
     """Carry rows back from each chosen end; yield its spectrum. Cost: 1 forward pass, and m per end with m outputs."""
     state = points.mT
@@ -121,7 +135,7 @@ def backward_rows(
     for step in chain.steps:
         slope = None
         if isinstance(step, Affine):
-            state = step.weight @ state if step.bias is None else torch.addmm(step.bias[:, None], step.weight, state)
+            state = _affine(step, state)
         elif isinstance(step, Diagonal):
             state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
         else:
@@ -133,7 +147,7 @@ def backward_rows(
     nonsmooth: list[Tensor | None] = [None] * len(chain.ends)
     if bool(suspect.any()):
         # whether a perturbation moves the component off its kink is seen by the columns only
-        for place, layer in enumerate(forward_columns(chain, entry, scale, points[suspect], Wanted())):
+        for place, layer in enumerate(forward_columns(chain, entry, scale, points[suspect], Wanted(), space)):
             if layer.nonsmooth is not None:
                 nonsmooth[place] = torch.zeros_like(suspect).masked_scatter(suspect, layer.nonsmooth)
     for place, end in enumerate(chain.ends):
@@ -169,11 +183,14 @@ def _rows_from(
     return rows if entry.first is not None else rows * scale[:, None, None]
 
 
-def graded(chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted) -> Iterator[LayerSpectrum]:
+def graded(
+    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted, space: Workspace
+) -> Iterator[LayerSpectrum]:
     """As :func:`forward_columns`, but orthogonalised after every matrix, so that small singular values keep all digits.
 
     See :class:`separatrix.tangent.product.GradedProduct`. Meant for float64, and for deep stacks.
     """
+    del space
     count = len(points)
     state = points.mT
     columns = entry.first.shape[1] if entry.first is not None else len(scale)
@@ -183,7 +200,7 @@ def graded(chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wante
     nonsmooth: Tensor | None = None
     for place, step in enumerate(chain.steps, start=1):
         if isinstance(step, Affine):
-            state = step.weight @ state if step.bias is None else torch.addmm(step.bias[:, None], step.weight, state)
+            state = _affine(step, state)
             if place == 1 and entry.first is not None:
                 pending, size = entry.first.expand(count, -1, -1), entry.first.abs().expand(count, -1, -1)
             else:

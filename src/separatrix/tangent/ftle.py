@@ -277,6 +277,8 @@ def _repair(problem: Problem, used: Plan, where: Plane | Points, field: Field) -
         for part in lost.split(route.chunk):
             _store(double, route, prepare(double.guest, where.at(part)), part, field, kinked)
     except (RuntimeError, TypeError) as error:
+        if graded:
+            raise
         warnings.warn(f"float64 was not possible ({error}); see the status", SeparatrixWarning, stacklevel=4)
         return 0
     return len(lost)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from separatrix.tangent.chain import Affine, PlainChain, plain_chain
 from separatrix.tangent.chain_routes import LayerSpectrum, backward_rows, enter, forward_columns, graded
 from separatrix.tangent.routes import Task, bytes_per_point, forward_mode, reverse_mode, sample_loop
 from separatrix.tangent.spectrum import Wanted
+from separatrix.tangent.workspace import Workspace
 
 METHODS = ("chain-forward", "chain-reverse", "chain-graded", "forward", "reverse", "loop")
 
@@ -128,7 +130,8 @@ def _floor(problem: Problem, layers: int) -> float:
 def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
     if method == "chain-graded" and problem.scale.dtype != torch.float64:
         raise ArgumentError("method", repr(method), "it computes in float64: give a model in double precision")
-    kernel = {"chain-forward": forward_columns, "chain-reverse": backward_rows, "chain-graded": graded}[method]
+    kernels: dict[str, Callable[..., Iterator[LayerSpectrum]]]
+    kernels = {"chain-forward": forward_columns, "chain-reverse": backward_rows, "chain-graded": graded}
     entry = enter(chain, problem.scale)
     inputs = len(problem.scale)
     columns = entry.first.shape[1] if entry.first is not None else inputs
@@ -145,9 +148,13 @@ def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
         chunk = min(chunk, max(64, _CACHE_NUMBERS // numbers))
     floor = 0.0 if method == "chain-graded" else _floor(problem, chain.weight_layers)
 
+    spaces = threading.local()
+
     def run(points: Tensor) -> Iterator[LayerSpectrum]:
+        if not hasattr(spaces, "own"):
+            spaces.own = Workspace(problem.scale)
         with torch.no_grad():
-            yield from kernel(chain, entry, problem.scale, points.flatten(1), problem.wanted)
+            yield from kernels[method](chain, entry, problem.scale, points.flatten(1), problem.wanted, spaces.own)
 
     return Plan(method, run, chunk, floor)
 
