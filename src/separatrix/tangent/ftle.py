@@ -17,9 +17,9 @@ from separatrix.systems.guest import Guest, Output
 from separatrix.systems.listing import Anatomy, Layer, anatomy, prepare
 from separatrix.tangent.field import Field
 from separatrix.tangent.inputs import Plane, Points, as_inputs
-from separatrix.tangent.kinks import on_kink
-from separatrix.tangent.plan import Plan, Problem, plan
-from separatrix.tangent.selfcheck import worst_deviation
+from separatrix.tangent.plan import Problem, plan
+from separatrix.tangent.run import compute, repair
+from separatrix.tangent.selfcheck import verified
 from separatrix.tangent.spectrum import Wanted
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def ftle(
             warnings.warn(f"one point at a time, which is slow: {why}", SeparatrixWarning, stacklevel=2)
         field = Field(where, problem, count, directions, _durations(duration, chosen))
         with track(progress, len(where), "ftle") as advance:
-            used = _compute(problem, chosen_plan, method == "auto", where, field, advance)
-            redone = _repair(problem, used, where, field)
-        checked = _verify(problem, used, where, field, verify)
+            used = compute(problem, chosen_plan, method == "auto", where, field, advance)
+            redone = repair(problem, used, where, field)
+        checked = verified(problem, used, where, field, verify)
     return field.dataset(
         method=used.method,
         recomputed=redone,
@@ -229,75 +229,3 @@ def _durations(duration: float | Sequence[float] | None, chosen: list[Layer]) ->
         names = [layer.label for layer in chosen]
         raise ArgumentError("duration", repr(duration), f"give a positive number, or one for each of {names}")
     return values
-
-
-def _compute(
-    problem: Problem, route: Plan, may_change: bool, where: Plane | Points, field: Field, advance: Callable[[int], None]
-) -> Plan:
-    kinked = not route.method.startswith("chain") and problem.seen.trace.kinked
-    begin = 0
-    while begin < len(where):
-        end = min(begin + route.chunk, len(where))
-        x = prepare(problem.guest, where.points(begin, end))
-        try:
-            _store(problem, route, x, slice(begin, end), field, kinked)
-        except (RuntimeError, NotImplementedError) as error:
-            other = {"forward": "reverse", "reverse": "loop"}.get(route.method)
-            if not may_change or other is None or isinstance(error, torch.OutOfMemoryError):
-                raise
-            route = plan(problem, other)
-            if other == "loop":
-                reason = str(error).splitlines()[0]
-                warnings.warn(f"one point at a time, which is slow: {reason}", SeparatrixWarning, stacklevel=4)
-            begin = 0
-            continue
-        advance(end - begin)
-        begin = end
-    return route
-
-
-def _store(problem: Problem, route: Plan, x: Tensor, where: slice | Tensor, field: Field, kinked: bool) -> None:
-    moving = not problem.seen.trace.foreign
-    met: dict[str, Tensor] = on_kink(problem.guest, x, problem.labels, moving) if kinked else {}
-    for place, found in enumerate(route.run(x)):
-        nonsmooth = met.get(problem.labels[place], found.nonsmooth)
-        field.put(place, where, found, nonsmooth, route.floor)
-
-
-def _repair(problem: Problem, used: Plan, where: Plane | Points, field: Field) -> int:
-    """Compute points again in float64 whose smaller singular values drowned in rounding, or overflowed."""
-    lost = field.unresolved()
-    graded = used.method in ("chain-forward", "chain-reverse")
-    if not len(lost) or (problem.guest.dtype == torch.float64 and not graded) or used.method == "loop":
-        return 0
-    try:
-        double = problem.in_double(prepare(problem.guest, where.at(lost[:2])))
-        route = plan(double, "chain-graded" if graded else used.method)
-        kinked = not graded and problem.seen.trace.kinked
-        for part in lost.split(route.chunk):
-            _store(double, route, prepare(double.guest, where.at(part)), part, field, kinked)
-    except (RuntimeError, TypeError) as error:
-        if graded:
-            raise
-        warnings.warn(f"float64 was not possible ({error}); see the status", SeparatrixWarning, stacklevel=4)
-        return 0
-    return len(lost)
-
-
-def _verify(problem: Problem, used: Plan, where: Plane | Points, field: Field, verify: int) -> tuple[int, float] | None:
-    if not verify:
-        return None
-    if isinstance(verify, bool) or not isinstance(verify, int) or verify < 0:
-        raise ArgumentError("verify", repr(verify), "give how many random points to check, such as 3")
-    candidates = field.smooth()
-    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(0))[:verify]
-    chosen = candidates[order]
-    if not len(chosen):
-        return 0, float("nan")
-    x = where.at(chosen)
-    double = replace(problem, wanted=Wanted(1)).in_double(prepare(problem.guest, x))
-    x = prepare(double.guest, x)
-    route = plan(double, used.method)
-    found = [layer.spectrum.right for layer in route.run(x)]
-    right = torch.stack([r[:, 0].double() for r in found if r is not None])
-    return len(chosen), worst_deviation(double, x, right, field.leading(chosen))

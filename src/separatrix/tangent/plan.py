@@ -43,6 +43,8 @@ class Plan:
     chunk: int
     floor: float
     """Relative size below which a singular value is rounding; 0 where every one is resolved."""
+    workers: int = 1
+    """How many chunks may be computed side by side."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,10 @@ def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
     need = (4 * numbers + 2 * stored + inputs) * item + 8 * widest * columns * (4 if method == "chain-graded" else 2)
     need += 24 * problem.wanted.vectors * (inputs + widest)
     chunk = points_per_chunk(need, problem.budget, "tangents of one layer")
+    workers = 1
     if problem.scale.device.type == "cpu":
-        chunk = min(chunk, max(64, _CACHE_NUMBERS // numbers))
+        workers = min(torch.get_num_threads(), chunk)
+        chunk = min(chunk // workers, max(64, _CACHE_NUMBERS // numbers))
     floor = 0.0 if method == "chain-graded" else _floor(problem, chain.weight_layers)
 
     spaces = threading.local()
@@ -156,7 +160,7 @@ def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
         with torch.no_grad():
             yield from kernels[method](chain, entry, problem.scale, points.flatten(1), problem.wanted, spaces.own)
 
-    return Plan(method, run, chunk, floor)
+    return Plan(method, run, chunk, floor, workers)
 
 
 def _module_plan(problem: Problem, method: str) -> Plan:

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from separatrix.tangent.plan import Problem
+from separatrix.results.errors import ArgumentError
+from separatrix.systems.listing import prepare
+from separatrix.tangent.field import Field
+from separatrix.tangent.inputs import Plane, Points
+from separatrix.tangent.plan import Plan, Problem, plan
 from separatrix.tangent.routes import Task
 from separatrix.tangent.spectrum import Wanted
 
 _STEP = float(torch.finfo(torch.float64).eps) ** (1 / 3)
+
+
+def verified(
+    problem: Problem, used: Plan, where: Plane | Points, field: Field, verify: int
+) -> tuple[int, float] | None:
+    """Check random points: how many, and the worst deviation in nats; None when none were asked for."""
+    if not verify:
+        return None
+    if isinstance(verify, bool) or not isinstance(verify, int) or verify < 0:
+        raise ArgumentError("verify", repr(verify), "give how many random points to check, such as 3")
+    candidates = field.smooth()
+    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(0))[:verify]
+    chosen = candidates[order]
+    if not len(chosen):
+        return 0, float("nan")
+    x = where.at(chosen)
+    double = replace(problem, wanted=Wanted(1)).in_double(prepare(problem.guest, x))
+    x = prepare(double.guest, x)
+    route = plan(double, used.method)
+    found = [layer.spectrum.right for layer in route.run(x)]
+    right = torch.stack([r[:, 0].double() for r in found if r is not None])
+    return len(chosen), worst_deviation(double, x, right, field.leading(chosen))
 
 
 def worst_deviation(problem: Problem, x: Tensor, right: Tensor, stretch: Tensor) -> float:
