@@ -14,7 +14,7 @@ from torch import Tensor
 from separatrix.systems.activations import value_and_slope
 from separatrix.tangent.chain import Affine, Diagonal, PlainChain, Pointwise
 from separatrix.tangent.product import GradedProduct
-from separatrix.tangent.spectrum import Spectrum, Wanted, spectrum
+from separatrix.tangent.spectrum import Spectrum, Wanted, from_triangles, is_extreme, spectrum, triangle
 from separatrix.tangent.workspace import Workspace
 
 # tangents are rescaled this often, long before float32 could overflow or underflow
@@ -24,6 +24,8 @@ _RESCALE_EVERY = 8
 class LayerSpectrum(NamedTuple):
     """What a route yields for one layer and one chunk of points."""
 
+    place: int
+    """Position among the chosen layers."""
     spectrum: Spectrum
     nonsmooth: Tensor | None
     """Points that lie on a kink which the layer feels; None where there are none."""
@@ -66,7 +68,7 @@ def _turn_back(found: Spectrum, entry: Entry) -> Spectrum:
 def forward_columns(
     chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted, space: Workspace
 ) -> Iterator[LayerSpectrum]:
-    """Carry all columns from layer to layer; yield the spectrum at each chosen end, in order of ``chain.ends``.
+    """Carry all columns from layer to layer; yield the spectrum at each chosen end.
 
     Cost: (1 + d) forward passes for d columns, and the spectra.
     """
@@ -77,6 +79,7 @@ def forward_columns(
     log: Tensor | None = None
     nonsmooth: Tensor | None = None
     matrices = 0
+    later: list[tuple[int, Tensor, Tensor, Tensor | None, Tensor]] = []
     for place, step in enumerate(chain.steps, start=1):
         n = step.weight.shape[0] if isinstance(step, Affine) else len(state)
         if isinstance(step, Affine):
@@ -91,7 +94,7 @@ def forward_columns(
                 tangents = carried
             if matrices % _RESCALE_EVERY == 0:
                 tangents, grown = _rescaled(tangents)
-                log = grown if log is None else log + grown
+                log = grown.expand(count) if log is None else log + grown
         else:
             if isinstance(step, Diagonal):
                 state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
@@ -105,10 +108,32 @@ def forward_columns(
         if place in chain.ends:
             full = tangents.expand(-1, -1, count)
             scratch = space.take("scratch", n, count)
-            found = spectrum(full, wanted, None if log is None else log.expand(count), scratch)
-            finite = torch.isfinite(state.sum(0))
             # a block and the last layer in it end at the same place
-            yield from [LayerSpectrum(_turn_back(found, entry), nonsmooth, finite)] * chain.ends.count(place)
+            same = [i for i, end in enumerate(chain.ends) if end == place]
+            if full.shape[1] == 2 <= n and not wanted.left:
+                grown = log if log is not None else state.new_zeros(count, dtype=torch.float64)
+                later += [(i, triangle(full, scratch), grown, nonsmooth, state.sum(0)) for i in same]
+            else:
+                found = _turn_back(spectrum(full, wanted, log, scratch), entry)
+                yield from (LayerSpectrum(i, found, nonsmooth, torch.isfinite(state.sum(0))) for i in same)
+    yield from _all_triangles(later, wanted, points.dtype)
+
+
+def _all_triangles(
+    later: list[tuple[int, Tensor, Tensor, Tensor | None, Tensor]], wanted: Wanted, dtype: torch.dtype
+) -> Iterator[LayerSpectrum]:
+    """Spectra of all layers at once, since on small chunks the number of operations counts, and not their size."""
+    if not later:
+        return
+    places, parts, grown, nonsmooth, sums = zip(*later, strict=True)
+    found = from_triangles(torch.stack(parts), wanted.vectors)
+    # an exact zero stays; what squaring may have lost becomes NaN, and is computed again in float64
+    lost = is_extreme(found.log[..., :1], dtype) & (found.log[..., :1] != -torch.inf)
+    logs = torch.where(lost, torch.nan, found.log) + torch.stack(grown)[..., None]
+    finite = torch.isfinite(torch.stack(sums))
+    for i, place in enumerate(places):
+        right = None if found.right is None else found.right[i]
+        yield LayerSpectrum(place, Spectrum(logs[i], right, None), nonsmooth[i], finite[i])
 
 
 def _affine(step: Affine, state: Tensor, out: Tensor | None = None) -> Tensor:
@@ -147,13 +172,13 @@ def backward_rows(
     nonsmooth: list[Tensor | None] = [None] * len(chain.ends)
     if bool(suspect.any()):
         # whether a perturbation moves the component off its kink is seen by the columns only
-        for place, layer in enumerate(forward_columns(chain, entry, scale, points[suspect], Wanted(), space)):
+        for layer in forward_columns(chain, entry, scale, points[suspect], Wanted(), space):
             if layer.nonsmooth is not None:
-                nonsmooth[place] = torch.zeros_like(suspect).masked_scatter(suspect, layer.nonsmooth)
+                nonsmooth[layer.place] = torch.zeros_like(suspect).masked_scatter(suspect, layer.nonsmooth)
     for place, end in enumerate(chain.ends):
         columns = _rows_from(chain, slopes, end, entry, scale, len(points)).transpose(0, 1)
         found = _turn_back(spectrum(columns, wanted), entry)
-        yield LayerSpectrum(found, nonsmooth[place], finite[end - 1])
+        yield LayerSpectrum(place, found, nonsmooth[place], finite[end - 1])
 
 
 def _rows_from(
@@ -217,7 +242,9 @@ def graded(
         if place in chain.ends:
             product = product.absorb(pending, size)
             found = _turn_back(_spectrum_of(product, wanted), entry)
-            yield from [LayerSpectrum(found, nonsmooth, torch.isfinite(state.sum(0)))] * chain.ends.count(place)
+            finite = torch.isfinite(state.sum(0))
+            same = [i for i, end in enumerate(chain.ends) if end == place]
+            yield from (LayerSpectrum(i, found, nonsmooth, finite) for i in same)
             pending, size = product.q, product.q.abs()
 
 

@@ -31,10 +31,15 @@ class Field:
         # sx.ftle perturbs something else than the plane's coordinates when it starts further on
         self._ranks = problem.ranks
         self.planar = isinstance(where, Plane) and problem.guest.start is None
-        self.log = torch.full((layers, points, count), math.nan, dtype=torch.float64)
-        self.status = torch.full((layers, points, count), -1, dtype=torch.int8)
+        # as the routes leave it: on a plane the second value is needed for the gap
+        seen = max(count, 2) if isinstance(where, Plane) else count
+        self._log = torch.full((layers, points, seen), -math.inf, dtype=torch.float64)
+        self._finite = torch.zeros(layers, points, dtype=torch.bool)
+        self._nonsmooth = torch.zeros(layers, points, dtype=torch.bool)
+        self._floor = torch.full((layers, points), math.nan, dtype=torch.float64)
+        self.log = torch.empty(layers, points, count, dtype=torch.float64)
+        self.status = torch.empty(layers, points, count, dtype=torch.int8)
         self.gap = torch.zeros(layers, points, dtype=torch.float64) if isinstance(where, Plane) else None
-        self._lost = torch.zeros(points, dtype=torch.bool)
         self.direction = torch.full((layers, points, 2), math.nan, dtype=torch.float64) if self.planar else None
         self.right = self.left = None
         if directions:
@@ -49,39 +54,14 @@ class Field:
         basis = torch.stack([self.where.e1.flatten(), self.where.e2.flatten()], dim=1)
         return torch.linalg.pinv(basis) * self.problem.scale.double().cpu()
 
-    def put(
-        self, layer: int, where: slice | Tensor, found: LayerSpectrum, nonsmooth: Tensor | None, floor: float
-    ) -> None:
-        """Store one layer of one chunk, with the status of every number."""
-        log = found.spectrum.log
-        good = found.finite & ~torch.isnan(log).any(1) & (log[:, 0] < math.inf)
-        seen = max(self.count, 2) if self.gap is not None else self.count
-        log = torch.where(good[:, None], log, torch.nan)[:, : min(seen, self._ranks[layer])]
-        status = torch.full_like(
-            log, Status.OK if self.problem.chosen[layer].cut else Status.NOT_A_CUT, dtype=torch.int8
-        )
-        below = log < log[:, :1] + (math.log(floor) if floor else -math.inf)
-        status = torch.where(below, Status.BELOW_PRECISION, status)
-        status = torch.where(log == -math.inf, Status.SINGULAR, status)
-        # an exact zero in float32 may be an underflow, and a stretch that is not finite an overflow
-        lost = (below | (log == -math.inf)).any(1) | (found.finite & ~good) if floor else torch.zeros_like(good)
-        if nonsmooth is not None:
-            status = torch.where(nonsmooth[:, None], Status.NONSMOOTH, status)
-        status = torch.where(good[:, None], status, Status.NONFINITE).to(torch.int8)
-        have = min(self.count, log.shape[1])
-        self.log[layer, where, :have] = log[:, :have].cpu()
-        absent = torch.full_like(log[:, :1], -math.inf)
-        self.log[layer, where, have:] = torch.where(good[:, None], absent, torch.nan).cpu()
-        self.status[layer, where, :have] = status[:, :have].cpu()
-        rest = torch.maximum(status[:, :1], torch.full_like(status[:, :1], Status.MISSING))
-        self.status[layer, where, have:] = rest.cpu()
-        if layer == 0:
-            self._lost[where] = False
-        self._lost[where] |= lost.cpu()
-        if self.gap is not None:
-            first, second = log[:, 0], log[:, 1] if log.shape[1] > 1 else torch.full_like(log[:, 0], -math.inf)
-            gap = torch.where(first == -math.inf, torch.nan, first - second)
-            self.gap[layer, where] = gap.cpu()
+    def put(self, where: slice | Tensor, found: LayerSpectrum, floor: float) -> None:
+        """Store one layer of one chunk; :meth:`classify` makes numbers with a status of it."""
+        layer, log = found.place, found.spectrum.log
+        have = min(self._log.shape[2], log.shape[1], self._ranks[layer])
+        self._log[layer, where, :have] = log[:, :have].cpu()
+        self._finite[layer, where] = found.finite.cpu()
+        self._nonsmooth[layer, where] = False if found.nonsmooth is None else found.nonsmooth.cpu()
+        self._floor[layer, where] = floor
         self._put_vectors(layer, where, found)
 
     def _put_vectors(self, layer: int, where: slice | Tensor, found: LayerSpectrum) -> None:
@@ -99,9 +79,28 @@ class Field:
             have = min(self.count, left.shape[1], self._ranks[layer])
             self.left[layer, where, :have, : left.shape[2]] = left[:, :have].double().cpu()
 
-    def unresolved(self) -> Tensor:
-        """Indices of points that deserve more precision."""
-        return self._lost.nonzero()[:, 0]
+    def classify(self) -> Tensor:
+        """Give every number its status; return the indices of points that deserve more precision."""
+        lost = torch.zeros(len(self.where), dtype=torch.bool)
+        for layer, chosen in enumerate(self.problem.chosen):
+            log, finite, floor = self._log[layer], self._finite[layer], self._floor[layer]
+            good = finite & ~torch.isnan(log).any(1) & (log[:, 0] < math.inf)
+            log = torch.where(good[:, None], log, torch.nan)
+            status = torch.full_like(log, Status.OK if chosen.cut else Status.NOT_A_CUT, dtype=torch.int8)
+            below = log < log[:, :1] + floor.log()[:, None]
+            status[below] = Status.BELOW_PRECISION
+            zero = log == -math.inf
+            status[zero] = Status.SINGULAR
+            status[:, self._ranks[layer] :] = Status.MISSING
+            status[self._nonsmooth[layer]] = Status.NONSMOOTH
+            status[~good] = Status.NONFINITE
+            # an exact zero in float32 may be an underflow, and a stretch that is not finite an overflow
+            unsure = (below | zero)[:, : self._ranks[layer]].any(1) | (finite & ~good)
+            lost |= unsure & (floor > 0)
+            self.log[layer], self.status[layer] = log[:, : self.count], status[:, : self.count]
+            if self.gap is not None:
+                self.gap[layer] = torch.where(zero[:, 0], torch.nan, log[:, 0] - log[:, 1])
+        return lost.nonzero()[:, 0]
 
     def smooth(self) -> Tensor:
         """Indices of points whose leading stretch can be believed at every layer."""
@@ -115,7 +114,7 @@ class Field:
         self, *, method: str, recomputed: int, checked: tuple[int, float] | None, settings: dict[str, Any]
     ) -> xr.Dataset:
         """Name everything, and check it against the schema."""
-        if bool((self.status < 0).any()):
+        if bool(torch.isnan(self._floor).any()):
             raise RuntimeError("a layer of some points was not computed")
         problem, where = self.problem, self.where
         shape = where.shape

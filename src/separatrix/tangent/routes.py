@@ -40,8 +40,8 @@ class Task:
 
     def finish(self, jacobians: list[Tensor], primals: list[Tensor]) -> Iterator[LayerSpectrum]:
         """Spectra of Jacobians given as (outputs, inputs, points)."""
-        for jacobian, primal in zip(jacobians, primals, strict=True):
-            yield LayerSpectrum(spectrum(jacobian, self.wanted), None, torch.isfinite(primal).all(1))
+        for place, (jacobian, primal) in enumerate(zip(jacobians, primals, strict=True)):
+            yield LayerSpectrum(place, spectrum(jacobian, self.wanted), None, torch.isfinite(primal).all(1))
 
 
 def forward_mode(task: Task, x: Tensor, directions: int) -> Iterator[LayerSpectrum]:
@@ -95,6 +95,7 @@ def sample_loop(task: Task, x: Tensor, directions: int) -> Iterator[LayerSpectru
     for same in zip(*parts, strict=True):
         found = [part.spectrum for part in same]
         yield LayerSpectrum(
+            same[0].place,
             type(found[0])(*(None if field[0] is None else torch.cat(field) for field in zip(*found, strict=True))),
             None,
             torch.cat([part.finite for part in same]),

@@ -75,14 +75,14 @@ def _on_all_cores(
 def _store(problem: Problem, route: Plan, x: Tensor, where: slice | Tensor, field: Field, kinked: bool) -> None:
     moving = not problem.seen.trace.foreign
     met: dict[str, Tensor] = on_kink(problem.guest, x, problem.labels, moving) if kinked else {}
-    for place, found in enumerate(route.run(x)):
-        nonsmooth = met.get(problem.labels[place], found.nonsmooth)
-        field.put(place, where, found, nonsmooth, route.floor)
+    for found in route.run(x):
+        nonsmooth = met.get(problem.labels[found.place], found.nonsmooth)
+        field.put(where, found._replace(nonsmooth=nonsmooth), route.floor)
 
 
 def repair(problem: Problem, used: Plan, where: Plane | Points, field: Field) -> int:
     """Compute points again in float64 whose smaller singular values drowned in rounding, or overflowed."""
-    lost = field.unresolved()
+    lost = field.classify()
     graded = used.method in ("chain-forward", "chain-reverse")
     if not len(lost) or (problem.guest.dtype == torch.float64 and not graded) or used.method == "loop":
         return 0
@@ -97,4 +97,5 @@ def repair(problem: Problem, used: Plan, where: Plane | Points, field: Field) ->
             raise
         warnings.warn(f"float64 was not possible ({error}); see the status", SeparatrixWarning, stacklevel=4)
         return 0
+    field.classify()
     return len(lost)

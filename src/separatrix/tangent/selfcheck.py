@@ -35,8 +35,8 @@ def verified(
     double = replace(problem, wanted=Wanted(1)).in_double(prepare(problem.guest, x))
     x = prepare(double.guest, x)
     route = plan(double, used.method)
-    found = [layer.spectrum.right for layer in route.run(x)]
-    right = torch.stack([r[:, 0].double() for r in found if r is not None])
+    found = {layer.place: layer.spectrum.right for layer in route.run(x)}
+    right = torch.stack([r[:, 0].double() for _, r in sorted(found.items()) if r is not None])
     return len(chosen), worst_deviation(double, x, right, field.leading(chosen))
 
 

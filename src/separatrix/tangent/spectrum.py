@@ -57,8 +57,7 @@ def spectrum(
     """
     found = _by_size(columns, wanted, scratch)
     # squares over- and underflow long before the numbers themselves: these points are scaled first
-    edge = math.log(torch.finfo(columns.dtype).tiny) / 2 + 8
-    extreme = ~(found.log[:, 0].abs() < -edge)
+    extreme = is_extreme(found.log[:, 0], columns.dtype)
     if min(columns.shape[:2]) <= 2 and bool(extreme.any()):
         found = _with_scaled(found, columns[..., extreme], extreme, wanted)
     return found if scale_log is None else found._replace(log=found.log + scale_log[:, None].double())
@@ -97,28 +96,50 @@ def _one_column(columns: Tensor, wanted: Wanted) -> Spectrum:
 
 
 def _two_columns(columns: Tensor, wanted: Wanted, scratch: Tensor | None = None) -> Spectrum:
-    """Closed form: orthogonalise b against a (an exact QR), then the singular values of a 2x2 triangle."""
+    found = from_triangles(triangle(columns, scratch), wanted.vectors)
+    if not wanted.left or found.right is None:
+        return found
+    left = torch.einsum("pvd,ndp->pvn", found.right, columns.double())
+    return found._replace(left=left / found.log.exp()[:, : found.right.shape[1], None])
+
+
+def triangle(columns: Float[Tensor, "n 2 points"], scratch: Tensor | None = None) -> Float[Tensor, "3 points"]:
+    """QR of two columns a and b: a.a, a.b / a.a, and the square of what is left of b when that share of a is taken off.
+
+    The squares over- and underflow where a number exceeds the square root of its type's range.
+    """
     a, b = columns[:, 0], columns[:, 1]
-    aa = torch.mul(a, a, out=scratch).sum(0)
-    share = torch.mul(a, b, out=scratch).sum(0) / aa
-    share = torch.where(aa == 0, torch.zeros((), dtype=share.dtype, device=share.device), share)
-    rest = torch.addcmul(b, a, share, value=-1, out=scratch)
-    r11 = aa.double().sqrt()
-    r12 = share.double() * r11
-    r22 = rest.square_().sum(0).double().sqrt()
+    found = columns.new_empty(3, columns.shape[2])
+    torch.sum(torch.mul(a, a, out=scratch), 0, out=found[0])
+    torch.sum(torch.mul(a, b, out=scratch), 0, out=found[1])
+    found[1].div_(found[0].clamp_min(torch.finfo(found.dtype).tiny))
+    rest = torch.addcmul(b, a, found[1], value=-1, out=scratch)
+    torch.sum(rest.square_(), 0, out=found[2])
+    return found
+
+
+def from_triangles(parts: Tensor, vectors: int) -> Spectrum:
+    """Closed form for the singular values and right directions of 2x2 triangles, shape (..., 3, points)."""
+    parts = parts.double()
+    r11, r22 = parts[..., 0, :].sqrt(), parts[..., 2, :].sqrt()
+    r12 = parts[..., 1, :] * r11
     first = (torch.hypot(r11 + r22, r12) + torch.hypot(r11 - r22, r12)) / 2
     log1 = first.log()
-    log2 = torch.where(first == 0, log1, r11.log() + r22.log() - log1)
-    log = torch.stack([log1, log2], dim=1)
-    if not wanted.vectors:
+    log2 = torch.where(first == 0, log1, (r11 * (r22 / first)).log())
+    log = torch.stack([log1, log2], dim=-1)
+    if not vectors:
         return Spectrum(log, None, None)
     angle = torch.atan2(2 * r11 * r12, (r11 - r22) * (r11 + r22) - r12 * r12) / 2
     c, s = angle.cos(), angle.sin()
-    right = torch.stack([torch.stack([c, s], -1), torch.stack([-s, c], -1)], dim=1)[:, : wanted.vectors]
-    if not wanted.left:
-        return Spectrum(log, right, None)
-    left = torch.einsum("pvd,ndp->pvn", right, columns.double())
-    return Spectrum(log, right, left / log.exp()[:, : right.shape[1], None])
+    right = torch.stack([c, s], -1)[..., None, :]
+    if vectors > 1:
+        right = torch.cat([right, torch.stack([-s, c], -1)[..., None, :]], dim=-2)
+    return Spectrum(log, right, None)
+
+
+def is_extreme(log: Tensor, dtype: torch.dtype) -> Tensor:
+    """Whether squares in this precision may have lost the number whose logarithm this is."""
+    return ~(log.abs() < -(math.log(torch.finfo(dtype).tiny) / 2 + 8))
 
 
 def _general(columns: Tensor, wanted: Wanted) -> Spectrum:
