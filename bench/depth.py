@@ -115,13 +115,12 @@ def compare(name: str, quick: bool, device: str) -> list[dict]:
     x = inputs.points().float().to(device) if plane else inputs
     sync = torch.cuda.synchronize if device == "cuda" else lambda: None
     d = x.shape[1]
-    sizes = [512, 1024, 2048, 4096, 8192, 16384, 65536] if device == "cpu" else [65536, 262144, 1048576]
+    sizes = [512, 2048, 4096, 8192, 16384, 65536] if device == "cpu" else [65536, 262144, 1048576]
     if not plane:
         sizes = [64, 256, 1000, 2000]
     chunk = best_chunk(partial(plain_forward, model), x, sizes, sync)
     rows = []
     for every in (True, False):
-        small = x if plane and NETWORKS[name][1][0] < 200 else x[: max(1, len(x) // 16)]
         layers = "all" if every else "output"
         contestants: dict[str, Callable] = {
             "separatrix": partial(sx.ftle, model, inputs, layers=layers, memory=BUDGET),
@@ -131,15 +130,10 @@ def compare(name: str, quick: bool, device: str) -> list[dict]:
         result = contestants["separatrix"]()
         row = {"network": name, "layers": layers, "points": len(x), "method": result.method}
         row |= {"separatrix": seconds["separatrix"], "limit": (1 + d) * seconds["limit"]}
-        peers = {"vmap(jacrev)": torch.func.jacrev, "vmap(jacfwd)": torch.func.jacfwd}
-        for peer, transform in peers.items():
-            part = small[: max(1, len(small) // 8)]
-            own = [s for s in sizes if s <= len(part)] or [len(part)]
-            size = best_chunk(partial(functorch, transform, model, every), part, own, sync)
-            call = functorch(transform, model, every, size)
-            row[peer] = min(once(partial(call, small), sync) for _ in range(2)) * len(x) / len(small)
-            check = call(small[:64])
-            mine = torch.from_numpy(sx.ftle(model, small[:64], layers=layers).stretch[0, ..., 0].values)
+        for peer, transform in {"vmap(jacrev)": torch.func.jacrev, "vmap(jacfwd)": torch.func.jacfwd}.items():
+            row[peer] = peer_seconds(partial(functorch, transform, model, every), x, sizes, sync)
+            check = functorch(transform, model, every, 64)(x[:64])
+            mine = torch.from_numpy(sx.ftle(model, x[:64], layers=layers).stretch[0, ..., 0].values)
             assert (check.cpu() - mine).abs().max() < 1e-4, "a peer computes something else"
         few = x[:16] if plane else x[:4]
         row["autograd loop"] = once(partial(autograd_loop(model, every), few), sync) * len(x) / len(few)
@@ -147,6 +141,17 @@ def compare(name: str, quick: bool, device: str) -> list[dict]:
         rows.append(row)
         report(row)
     return rows
+
+
+def peer_seconds(make: Callable[[int], Callable], x: Tensor, sizes: list[int], sync: Callable) -> float:
+    """Seconds for all points, in the peer's best chunk; on as many of the points as take a few seconds."""
+    pilot = x[: min(len(x), 256)]
+    make(len(pilot))(pilot)
+    each = once(partial(make(len(pilot)), pilot), sync) / len(pilot)
+    part = x[: max(len(pilot), min(len(x), int(2 / each)))]
+    fitting = [size for size in sizes if size <= len(part)] or [len(part)]
+    call = make(best_chunk(make, part, fitting, sync))
+    return min(once(partial(call, part), sync) for _ in range(3)) * len(x) / len(part)
 
 
 def report(row: dict) -> None:
@@ -161,7 +166,7 @@ def report(row: dict) -> None:
 
 
 def peak_memory(name: str, layers: str) -> float:
-    """Megabytes that the call adds to the peak of a process of its own, without its result."""
+    """Megabytes that the call, its result included, adds to the peak of a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.depth", "--peak", name, layers], capture_output=True, text=True, check=True
     )
@@ -176,9 +181,8 @@ def _print_peak(name: str, layers: str) -> None:
     small = sx.grid((-1, 1), (-1, 1), shape=(4, 4)) if plane else inputs[:4]
     sx.ftle(model, small, layers=layers, memory=BUDGET)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    field = sx.ftle(model, inputs, layers=layers, memory=BUDGET)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(((after - before) * 1024 - field.nbytes) / 1e6)
+    sx.ftle(model, inputs, layers=layers, memory=BUDGET)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 
+@cache
 def package_version() -> str:
     """Version of the installed package, or ``"unknown"`` when it runs uninstalled."""
     try:
