@@ -39,3 +39,21 @@ def test_peak_memory(case, budget, method):
     used, extra = done.stdout.split()
     assert used.startswith(method)
     assert int(extra) < budget * 10**6
+
+
+SLICE = """
+import resource, torch
+import separatrix as sx
+torch.set_num_threads(1)
+data = torch.rand(20000, 1, 12, 12)
+model = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3), torch.nn.Flatten())
+sx.ftle(model, data[:2].clone(), method="forward")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sx.ftle(model, data[:2], method="forward")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+def test_a_slice_of_a_data_set_does_not_bring_all_of_it_along():
+    done = subprocess.run([sys.executable, "-c", SLICE], capture_output=True, text=True, check=True, timeout=300)
+    assert int(done.stdout) < 50e6

@@ -30,6 +30,7 @@ def at_once(
 ) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "k *batch m"]]:
     """Forward mode over all tangents together; the primal is computed once. Cost: 1 + k steps."""
     # randomness="same": a step that draws numbers is differentiated along the draw it made
+    state = state.clone()  # tangents are made as large as the state's whole storage, of which it may be a slice
     shared: Any = (None, 0)  # the primal is not batched; torch's annotation forgets that this is allowed
     with torch.no_grad():
         following, MV = vmap(lambda v: jvp(step, (state,), (v,))[:2], out_dims=shared, randomness="same")(V)

@@ -49,7 +49,8 @@ def forward_mode(task: Task, x: Tensor, directions: int) -> Iterator[LayerSpectr
 
     Cost: (1 + d) forward passes for d inputs. Needs a forward-mode rule for every operation of the model.
     """
-    entry = task.guest.entry(x)
+    # forward mode makes tangents as large as the whole storage: a slice of a data set must not bring all of it along
+    entry = task.guest.entry(x).clone()
     shape = entry.shape[1:]
     basis = torch.diag(task.scale).reshape(-1, *shape)
 
