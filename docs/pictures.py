@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent / "images"
 
 
 def disc() -> None:
+    """Fields at four layers of a network that learned a disc."""
     problem = sx.data.disc()
     model = fit(problem).model
     field = sx.ftle(model, sx.grid((-1.73, 1.73), (-1.73, 1.73), shape=(400, 400)), layers="hidden")
@@ -26,6 +27,7 @@ def disc() -> None:
 
 
 def digits() -> None:
+    """A plane through three digits, and exponents by layer."""
     problem = sx.data.digits()
     model = fit(problem).model
     three = [problem.X_test[(problem.y_test == d).nonzero()[0, 0]] for d in (3, 5, 8)]

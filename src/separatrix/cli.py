@@ -1,0 +1,153 @@
+"""The command line: thin, and quick to answer; torch is imported only inside a command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from separatrix.results.errors import ArgumentError
+
+EXIT_USAGE = 64
+"""Exit code for arguments that cannot be used (EX_USAGE)."""
+
+app = typer.Typer(
+    name="separatrix",
+    help="Neural networks as dynamical systems.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+MODEL = 'The model: "file.py:name" or "package.module:name" of a torch.nn.Module or a callable that returns one.'
+DATA = '"disc", "digits", "mnist", "fashion-mnist", a folder of IDX files, "x.npz", or "file.py:callable".'
+
+Weights = Annotated[str | None, typer.Option(help="A safetensors file, or a .pt state dict (no code in it is run).")]
+Start = Annotated[
+    str | None, typer.Option(help="Where perturbations enter, such as embedding#1, instead of the input.")
+]
+Output = Annotated[str | None, typer.Option(help="Key or position, where the model returns a dict or tuple.")]
+Memory = Annotated[str, typer.Option(help="Budget, such as 512MB.")]
+Seed = Annotated[int, typer.Option(help="Seed of data, training, and every choice of points.")]
+Verify = Annotated[int, typer.Option(help="Points to check by central differences.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"separatrix {version('separatrix')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def ftle(
+    model: Annotated[str, typer.Argument(help=MODEL)],
+    weights: Weights = None,
+    data: Annotated[str | None, typer.Option(help=f"Compute at test inputs of {DATA}")] = None,
+    points: Annotated[int | None, typer.Option(min=1, help="At most so many test inputs.")] = None,
+    grid: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="X0 X1 Y0 Y1", help="Compute on a grid, for models of two inputs."),
+    ] = None,
+    shape: Annotated[int, typer.Option(min=2, help="Points along each side of the grid.")] = 200,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(help='"output", "hidden", "all", or labels (repeat the option). [default: output]'),
+    ] = None,
+    k: Annotated[str, typer.Option("-k", help='How many exponents, or "all".')] = "1",
+    output: Output = None,
+    start: Start = None,
+    directions: Annotated[bool, typer.Option("--directions", help="Store singular directions.")] = False,
+    memory: Memory = "512MB",
+    verify: Verify = 3,
+    seed: Seed = 0,
+    out: Annotated[str, typer.Option(help="The netCDF file.")] = "field.nc",
+    quiet: Quiet = False,
+) -> None:
+    """Compute exponents along depth, into a netCDF file."""
+    from separatrix.report import write_field
+
+    written = write_field(
+        model,
+        weights=weights,
+        data=data,
+        points=points,
+        grid=grid,
+        shape=shape,
+        layers=layers or ["output"],
+        k=k,
+        output=output,
+        start=start,
+        directions=directions,
+        memory=memory,
+        verify=verify,
+        seed=seed,
+        out=out,
+        progress=not quiet,
+    )
+    print("\n".join(written.lines))
+
+
+@app.command()
+def report(
+    model: Annotated[str | None, typer.Argument(help=f"{MODEL} Without one, small networks are trained.")] = None,
+    weights: Weights = None,
+    data: Annotated[str | None, typer.Option(help=DATA)] = None,
+    out: Annotated[str, typer.Option(help="The page; results are put beside it.")] = "report.html",
+    layers: Annotated[
+        list[str] | None, typer.Option(help='"hidden", "all", or labels (repeat the option). [default: all]')
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Exponents by layer.")] = 5,
+    resolution: Annotated[int | None, typer.Option(min=2, help="Points along each side of a field.")] = None,
+    points: Annotated[int, typer.Option(min=1, help="At most so many test inputs.")] = 400,
+    seconds: Annotated[float, typer.Option(min=1, help="Time for a field; slow models get fewer points.")] = 45.0,
+    output: Output = None,
+    start: Start = None,
+    memory: Memory = "512MB",
+    verify: Verify = 3,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write one HTML page from every instrument that fits."""
+    from separatrix.report import Options, write
+    from separatrix.report.field_files import output_key, selection
+
+    options = Options(
+        layers=selection(layers or ["all"]),
+        output=output_key(output),
+        start=start,
+        k=k,
+        resolution=resolution,
+        points=points,
+        seconds=seconds,
+        verify=verify,
+        memory=memory,
+        seed=seed,
+    )
+    made = write(model, data, weights=weights, out=out, options=options, progress=not quiet)
+    print(f"wrote {made.page} and {len(made.files)} netCDF files in {made.seconds:.0f} s")
+    if made.failures:
+        print(f"these parts could not be made, the page says why: {', '.join(made.failures)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; arguments that cannot be used end in one message and exit code 64."""
+    try:
+        app()
+    except ArgumentError as error:
+        print(f"separatrix: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)

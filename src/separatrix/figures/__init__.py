@@ -1,0 +1,5 @@
+"""Pictures of results: each function takes a result and an ``ax``, and returns the ``Axes``."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""One self-contained HTML page from every instrument that fits a model."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
