@@ -1,4 +1,4 @@
-from . import data, figures, results, systems, tangent, testing
+from . import data, figures, report, results, systems, tangent, testing
 from .results.errors import ArgumentError, SeparatrixWarning
 from .results.status import Status
 from .systems.depth import Depth
@@ -21,6 +21,7 @@ __all__ = [
     "grid",
     "layers",
     "plane",
+    "report",
     "results",
     "systems",
     "tangent",

@@ -196,3 +196,20 @@ def test_fused_recurrent_kernels_have_a_way_forward():
     forward, reverse = (sx.ftle(model, x, k=4, method=m) for m in ("forward", "reverse"))
     np.testing.assert_allclose(forward.stretch, reverse.stretch, atol=1e-4)
     assert torch.backends.mkldnn.enabled == enabled
+
+
+def test_tokens_start_at_their_embedding():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.hidden, self.head = nn.Embedding(9, 4), nn.Linear(4, 5), nn.Linear(5, 3)
+
+        def forward(self, t):
+            return {"logits": self.head(torch.tanh(self.hidden(self.embedding(t).mean(1))))}
+
+    torch.manual_seed(0)
+    model, tokens = Tokens(), torch.randint(0, 9, (4, 6))
+    options = {"start": "embedding#1", "output": "logits"}
+    field = sx.ftle(model, tokens, layers=["hidden", "output"], k=3, verify=2, **options)
+    compare(field, lambda label: dense_stretches(model, tokens, label, **options).numpy(), 2e-6)
+    assert field.verify_worst < 1e-5

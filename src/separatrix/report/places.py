@@ -41,7 +41,7 @@ class Pace:
         x, best = self._context.problem.X_test[:PROBE], math.inf
         for _ in range(2):  # the first run also pays for imports
             began = time.perf_counter()
-            ftle(self._context.model, x, **self._context.options.ftle() | {"verify": 0})
+            ftle(self._context.model, x, **self._context.options.ftle() | {"verify": 0, "directions": True})
             best = min(best, time.perf_counter() - began)
             if best < QUICK:
                 return None

@@ -81,7 +81,12 @@ class Problem:
     def in_double(self, x: Tensor) -> Problem:
         """The same problem in float64."""
         guest = self.guest.in_double()
-        return replace(self, guest=guest, seen=anatomy(guest, x.double()), scale=self.scale.double())
+        return replace(
+            self,
+            guest=guest,
+            seen=anatomy(guest, x.double() if x.is_floating_point() else x),
+            scale=self.scale.double(),
+        )
 
 
 def plan(problem: Problem, method: str, *, coupled: bool = False) -> Plan:
