@@ -50,11 +50,21 @@ class PlainChain:
 
     steps: list[Step]
     ends: list[int]
+    inputs: int
 
     @property
     def widths(self) -> list[int]:
         """Number of components after each step; steps before the first matrix are left out."""
         return [len(s.weight) if isinstance(s, Affine) else 0 for s in self.steps]
+
+    def width_before(self, end: int) -> int:
+        """Number of components of the value that the first ``end`` steps give, where the last is not a matrix."""
+        for step in reversed(self.steps[:end]):
+            if isinstance(step, Affine):
+                return len(step.weight)
+            if isinstance(step, Diagonal):
+                return len(step.factor)
+        return self.inputs
 
     @property
     def weight_layers(self) -> int:
@@ -82,7 +92,7 @@ def plain_chain(guest: Guest, seen: Anatomy, labels: list[str]) -> PlainChain | 
         steps += made
         place[call.edge] = len(steps)
     ends = [len(steps) if label == "output" else place.get(seen.edges[label], 0) for label in labels]
-    return PlainChain(steps, ends) if all(ends) else None
+    return PlainChain(steps, ends, seen.entry[0].numel()) if all(ends) else None
 
 
 def _steps(call: Call, dtype: torch.dtype | None) -> list[Step] | None:

@@ -153,57 +153,66 @@ def backward_rows(
     chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted, space: Workspace
 ) -> Iterator[LayerSpectrum]:
     """Carry rows back from each chosen end; yield its spectrum. Cost: 1 forward pass, and m per end with m outputs."""
+    count = len(points)
     state = points.mT
     slopes: list[Tensor | None] = []
-    suspect = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    finite = []
-    for step in chain.steps:
+    suspect: Tensor | None = None
+    finite: dict[int, Tensor] = {}
+    for place, step in enumerate(chain.steps):
         slope = None
+        n = step.weight.shape[0] if isinstance(step, Affine) else len(state)
         if isinstance(step, Affine):
-            state = _affine(step, state)
+            state = _affine(step, state, space.other("state", state, n, count))
         elif isinstance(step, Diagonal):
             state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
         else:
             for at in step.kinks:
-                suspect = suspect | (state == at).any(0)
-            state, slope = value_and_slope(step.activation, state)
+                on = (state == at).any(0)
+                suspect = on if suspect is None else suspect | on
+            out = space.other("state", state, n, count), space.take(f"slope {place}", n, count)
+            state, slope = value_and_slope(step.activation, state, out)
         slopes.append(slope)
-        finite.append(torch.isfinite(state.sum(0)))
+        if place + 1 in chain.ends:
+            finite[place + 1] = torch.isfinite(state.sum(0))
     nonsmooth: list[Tensor | None] = [None] * len(chain.ends)
-    if bool(suspect.any()):
+    if suspect is not None and bool(suspect.any()):
         # whether a perturbation moves the component off its kink is seen by the columns only
-        for layer in forward_columns(chain, entry, scale, points[suspect], Wanted(), space):
+        for layer in forward_columns(chain, entry, scale, points[suspect], Wanted(), Workspace(scale)):
             if layer.nonsmooth is not None:
                 nonsmooth[layer.place] = torch.zeros_like(suspect).masked_scatter(suspect, layer.nonsmooth)
     for place, end in enumerate(chain.ends):
-        columns = _rows_from(chain, slopes, end, entry, scale, len(points)).transpose(0, 1)
+        columns = _rows_from(chain, slopes, end, entry, scale, count, space).transpose(0, 1)
         found = _turn_back(spectrum(columns, wanted), entry)
-        yield LayerSpectrum(place, found, nonsmooth[place], finite[end - 1])
+        yield LayerSpectrum(place, found, nonsmooth[place], finite[end])
 
 
 def _rows_from(
-    chain: PlainChain, slopes: list[Tensor | None], end: int, entry: Entry, scale: Tensor, count: int
+    chain: PlainChain,
+    slopes: list[Tensor | None],
+    end: int,
+    entry: Entry,
+    scale: Tensor,
+    count: int,
+    space: Workspace,
 ) -> Tensor:
     """Transposed Jacobians (inputs or reduced inputs, outputs, points) of the first ``end`` steps."""
-    rows: Tensor | None = None
+    last = chain.steps[end - 1]
+    outputs = len(last.weight) if isinstance(last, Affine) else chain.width_before(end)
+    # until the first activation all points share their rows, (n, m, 1)
+    rows = torch.eye(outputs, dtype=scale.dtype, device=scale.device)[:, :, None]
     for place in range(end - 1, -1, -1):
         step = chain.steps[place]
+        n, m, b = rows.shape
         if isinstance(step, Affine):
             weight = step.weight.mT if place or entry.first is None else entry.first.mT
-            if rows is None:
-                rows = weight[:, :, None].expand(-1, -1, count)
-            else:
-                n, m, b = rows.shape
-                rows = (weight @ rows.reshape(n, m * b)).view(-1, m, b)
-            continue
-        factor = step.factor[:, None] if isinstance(step, Diagonal) else slopes[place]
-        assert factor is not None
-        if rows is None:
-            n = len(factor)
-            rows = torch.eye(n, dtype=factor.dtype, device=factor.device)[:, :, None] * factor[None]
+            carried = space.other("rows", rows, len(weight), m, b)
+            torch.mm(weight, rows.reshape(n, m * b), out=carried.view(len(weight), m * b))
+            rows = carried
         else:
-            rows = rows * factor[:, None]
-    assert rows is not None
+            factor = step.factor[:, None] if isinstance(step, Diagonal) else slopes[place]
+            assert factor is not None
+            wide = max(b, factor.shape[1])
+            rows = torch.mul(rows, factor[:, None], out=space.other("rows", rows, n, m, wide))
     rows = rows.expand(-1, -1, count)
     return rows if entry.first is not None else rows * scale[:, None, None]
 

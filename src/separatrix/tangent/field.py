@@ -36,7 +36,8 @@ class Field:
         self._log = torch.full((layers, points, seen), -math.inf, dtype=torch.float64)
         self._finite = torch.zeros(layers, points, dtype=torch.bool)
         self._nonsmooth = torch.zeros(layers, points, dtype=torch.bool)
-        self._floor = torch.full((layers, points), math.nan, dtype=torch.float64)
+        self._floor = torch.full((points,), math.nan, dtype=torch.float64)
+        self._filled = [0] * layers
         self.log = torch.empty(layers, points, count, dtype=torch.float64)
         self.status = torch.empty(layers, points, count, dtype=torch.int8)
         self.gap = torch.zeros(layers, points, dtype=torch.float64) if isinstance(where, Plane) else None
@@ -60,8 +61,10 @@ class Field:
         have = min(self._log.shape[2], log.shape[1], self._ranks[layer])
         self._log[layer, where, :have] = log[:, :have].cpu()
         self._finite[layer, where] = found.finite.cpu()
-        self._nonsmooth[layer, where] = False if found.nonsmooth is None else found.nonsmooth.cpu()
-        self._floor[layer, where] = floor
+        if found.nonsmooth is not None:
+            self._nonsmooth[layer, where] = found.nonsmooth.cpu()
+        self._floor[where] = floor
+        self._filled[layer] += len(log)
         self._put_vectors(layer, where, found)
 
     def _put_vectors(self, layer: int, where: slice | Tensor, found: LayerSpectrum) -> None:
@@ -82,24 +85,33 @@ class Field:
     def classify(self) -> Tensor:
         """Give every number its status; return the indices of points that deserve more precision."""
         lost = torch.zeros(len(self.where), dtype=torch.bool)
+        least = self._floor.log()
         for layer, chosen in enumerate(self.problem.chosen):
-            log, finite, floor = self._log[layer], self._finite[layer], self._floor[layer]
-            good = finite & ~torch.isnan(log).any(1) & (log[:, 0] < math.inf)
-            log = torch.where(good[:, None], log, torch.nan)
+            rank = min(self._ranks[layer], self._log.shape[2])
+            log, finite = self._log[layer], self._finite[layer]
+            good = finite & (log[:, 0] < math.inf)
+            for index in range(1, rank):
+                good &= ~torch.isnan(log[:, index])
+            log = log if bool(good.all()) else torch.where(good[:, None], log, torch.nan)
             status = torch.full_like(log, Status.OK if chosen.cut else Status.NOT_A_CUT, dtype=torch.int8)
-            below = log < log[:, :1] + floor.log()[:, None]
-            status[below] = Status.BELOW_PRECISION
-            zero = log == -math.inf
-            status[zero] = Status.SINGULAR
-            status[:, self._ranks[layer] :] = Status.MISSING
-            status[self._nonsmooth[layer]] = Status.NONSMOOTH
-            status[~good] = Status.NONFINITE
+            status[:, rank:] = Status.MISSING
             # an exact zero in float32 may be an underflow, and a stretch that is not finite an overflow
-            unsure = (below | zero)[:, : self._ranks[layer]].any(1) | (finite & ~good)
-            lost |= unsure & (floor > 0)
+            unsure = finite & ~good
+            for index in range(rank):
+                zero = log[:, index] == -math.inf
+                below = zero | (log[:, index] < log[:, 0] + least)
+                if bool(below.any()):
+                    status[below, index] = Status.BELOW_PRECISION
+                    status[zero, index] = Status.SINGULAR
+                    unsure |= below
+            if bool(self._nonsmooth[layer].any()):
+                status[self._nonsmooth[layer]] = Status.NONSMOOTH
+            status[~good] = Status.NONFINITE
+            lost |= unsure & (self._floor > 0)
             self.log[layer], self.status[layer] = log[:, : self.count], status[:, : self.count]
             if self.gap is not None:
-                self.gap[layer] = torch.where(zero[:, 0], torch.nan, log[:, 0] - log[:, 1])
+                self.gap[layer] = log[:, 0] - log[:, 1]
+                self.gap[layer][log[:, 0] == -math.inf] = math.nan
         return lost.nonzero()[:, 0]
 
     def smooth(self) -> Tensor:
@@ -114,7 +126,7 @@ class Field:
         self, *, method: str, recomputed: int, checked: tuple[int, float] | None, settings: dict[str, Any]
     ) -> xr.Dataset:
         """Name everything, and check it against the schema."""
-        if bool(torch.isnan(self._floor).any()):
+        if min(self._filled) < len(self.where):
             raise RuntimeError("a layer of some points was not computed")
         problem, where = self.problem, self.where
         shape = where.shape
