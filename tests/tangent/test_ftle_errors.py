@@ -111,6 +111,7 @@ def test_models_that_lose_the_derivative(as_user):
     reject("model", "lazy", model=nn.Sequential(nn.LazyLinear(3)))
     reject("model", "the class Linear", model=nn.Linear)
     reject("model", "got int", model=3)
+    reject("model", "a scripted module", model=torch.jit.script(MLP))
 
 
 def test_outputs_must_be_chosen():

@@ -70,6 +70,10 @@ class Guest:
         self.module = model if isinstance(model, nn.Module) else _Function(model)
         self.output = output
         self.start = start
+        if any(isinstance(part, torch.jit.ScriptModule) for part in self.module.modules()):
+            raise ArgumentError(
+                "model", "a scripted module", "it cannot be looked into: give the nn.Module it was made of"
+            )
         refuse_training(self.module, "model")
         tensors = [*self.module.named_parameters(), *self.module.named_buffers()]
         for name, tensor in tensors:
