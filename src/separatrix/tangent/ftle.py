@@ -151,14 +151,9 @@ def ftle(
 def _guest(model: Any, where: Plane | Points, output: Output, start: str | None) -> Guest:
     guest = Guest(model, output=output, start=start)
     if guest.dtype is None:
+        # a model without numbers of its own computes in the precision of its inputs
         given = where.points(0, 1).dtype
-        guest = replace_dtype(guest, given if given.is_floating_point else torch.float32)
-    return guest
-
-
-def replace_dtype(guest: Guest, dtype: torch.dtype) -> Guest:
-    """Fix the precision of a model that has no parameters of its own."""
-    guest.dtype = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+        guest.dtype = given if given in (torch.float32, torch.float64) else torch.float32
     return guest
 
 
