@@ -138,3 +138,42 @@ def test_what_float64_cannot_resolve_has_a_status():
     assert graded.status[0, 0, 0, 1] == Status.OK
     # the stored matrices carry 1e-6 with 10 digits only
     np.testing.assert_allclose(graded.stretch[0, 0, 0, 1], 4 * math.log(1e-6), atol=1e-8)
+
+
+def test_a_bottleneck_beside_a_layer_takes_nothing_from_it():
+    class Aside(nn.Module):
+        """A bottleneck on the way to the output, and a layer that does not lead there."""
+
+        def __init__(self):
+            super().__init__()
+            self.narrow, self.aside, self.head = nn.Linear(3, 1), nn.Linear(3, 3), nn.Linear(1, 2)
+
+        def forward(self, x):
+            h = self.narrow(x)
+            self.aside(x)
+            return self.head(h)
+
+    torch.manual_seed(0)
+    model = Aside().double()
+    field = sx.ftle(model, torch.zeros(1, 3, dtype=torch.float64), layers=["aside", "output"], k=3)
+    exact = torch.linalg.svdvals(model.aside.weight).log().detach()
+    np.testing.assert_allclose(field.stretch.sel(layer="aside#1")[0, 0], exact, atol=1e-12)
+    assert field.status.sel(layer="output")[0, 0].values.tolist() == [Status.OK, Status.MISSING, Status.MISSING]
+
+
+def test_values_with_the_batch_elsewhere_limit_no_rank_and_cannot_be_chosen():
+    class TimeFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.RNN(2, 3), nn.Linear(18, 20)
+
+        def forward(self, x):
+            return self.head(self.rnn(x.transpose(0, 1))[0].transpose(0, 1).flatten(1))
+
+    torch.manual_seed(0)
+    model, x = TimeFirst().double(), torch.randn(4, 6, 2, dtype=torch.float64)
+    field = sx.ftle(model, x, layers="all", k="all")
+    assert field.layer.values.tolist() == ["output"] and field.sizes["index"] == 12
+    assert (field.status == Status.OK).all()
+    with pytest.raises(sx.ArgumentError, match="not the batch"):
+        sx.ftle(model, x, layers=["rnn"])

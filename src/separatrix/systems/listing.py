@@ -82,6 +82,11 @@ class Anatomy:
     kind: str
     edges: dict[str, Edge | None]
 
+    def is_batch_first(self, label: str) -> bool:
+        """Whether the first dimension of a call's value is the batch, as far as its size tells."""
+        values = [call.value for call in self.trace.calls if call.label == label]
+        return all(v is not None and v.ndim > 0 and len(v) == len(self.entry) for v in values)
+
     def endpoints(self) -> list[Layer]:
         """The end of each layer before the output: a weight layer with its normalisation and activation counts once.
 
@@ -91,7 +96,7 @@ class Anatomy:
         passive = {call.label for call in self.trace.calls if isinstance(call.target, _PASSIVE)}
         for depth in range(1, self.output_depth):
             group = [r for r in self.listing if r.depth == depth and r.label not in passive]
-            group = [r for r in group if self.edges[r.label] != self.output_edge]
+            group = [r for r in group if self.edges[r.label] != self.output_edge and self.is_batch_first(r.label)]
             cuts = [r for r in group if r.cut]
             if group:
                 found.append((cuts or group)[-1])
@@ -113,6 +118,9 @@ class Anatomy:
             return hidden
         names = [layers] if isinstance(layers, str) else list(layers)
         chosen = {self._resolve(name, output).label for name in names}
+        for label in sorted(chosen):
+            if not self.is_batch_first(label):
+                raise ArgumentError("layers", repr(label), "the first dimension of its value is not the batch")
         return [r for r in [*self.listing, output] if r.label in chosen]
 
     def _resolve(self, name: str, output: Layer) -> Layer:

@@ -70,12 +70,16 @@ class Problem:
 
     @property
     def ranks(self) -> list[int]:
-        """Largest rank that each chosen layer's Jacobian can have: the narrowest cut on the way, itself included."""
+        """Largest rank that each chosen layer's Jacobian can have: for cuts, the narrowest cut on the way.
+
+        Nothing is said of a layer beside the path, which a bottleneck executed earlier need not lie in front of.
+        """
         order = {layer.label: i for i, layer in enumerate(self.seen.listing)} | {"output": len(self.seen.listing)}
         found = []
         for layer, width in zip(self.chosen, self.widths, strict=True):
-            before = self.seen.listing[: order[layer.label]]
-            found.append(min([len(self.scale), width, *(numel(r.shape) for r in before if r.cut)]))
+            before = self.seen.listing[: order[layer.label]] if layer.cut else []
+            cuts = [numel(r.shape) for r in before if r.cut and self.seen.is_batch_first(r.label)]
+            found.append(min([len(self.scale), width, *cuts]))
         return found
 
     def in_double(self, x: Tensor) -> Problem:
