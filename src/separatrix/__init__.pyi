@@ -1,4 +1,4 @@
-from . import data, figures, report, results, systems, tangent, testing
+from . import data, ensembles, figures, report, results, systems, tangent, testing
 from .results.errors import ArgumentError, SeparatrixWarning
 from .results.status import Status
 from .systems.depth import Depth
@@ -16,6 +16,7 @@ __all__ = [
     "SeparatrixWarning",
     "Status",
     "data",
+    "ensembles",
     "figures",
     "ftle",
     "grid",

@@ -1,0 +1,5 @@
+"""Many networks of one architecture, trained and used as one computation."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
