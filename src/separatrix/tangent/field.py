@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from separatrix.results.dataset import Entry, build
-from separatrix.results.provenance import provenance
-from separatrix.results.status import Status, status_attrs
+from separatrix.results.status import Status
 from separatrix.tangent.chain_routes import LayerSpectrum
 from separatrix.tangent.inputs import Plane, Points
 from separatrix.tangent.plan import Problem
 
 if TYPE_CHECKING:
-    import xarray as xr
+    pass
 
 
 class Field:
@@ -114,6 +111,10 @@ class Field:
                 self.gap[layer][log[:, 0] == -math.inf] = math.nan
         return lost.nonzero()[:, 0]
 
+    def complete(self) -> bool:
+        """Whether every layer of every point was stored."""
+        return min(self._filled) >= len(self.where)
+
     def smooth(self) -> Tensor:
         """Indices of points whose leading stretch can be believed at every layer."""
         return (self.status[:, :, 0] <= Status.NOT_A_CUT).all(0).nonzero()[:, 0]
@@ -121,72 +122,3 @@ class Field:
     def leading(self, points: Tensor) -> Tensor:
         """Leading stretches, (layers, points)."""
         return self.log[:, points, 0]
-
-    def dataset(
-        self, *, method: str, recomputed: int, checked: tuple[int, float] | None, settings: dict[str, Any]
-    ) -> xr.Dataset:
-        """Name everything, and check it against the schema."""
-        if min(self._filled) < len(self.where):
-            raise RuntimeError("a layer of some points was not computed")
-        problem, where = self.problem, self.where
-        shape = where.shape
-        names = ("x", "y") if isinstance(where, Plane) else ("point",)
-        dims = ("member", "layer", *names)
-
-        def array(values: Tensor) -> np.ndarray:
-            return values.reshape(1, len(problem.chosen), *shape, *values.shape[2:]).numpy()
-
-        divisor = torch.tensor(self.durations, dtype=torch.float64)[:, None, None]
-        data: dict[str, Entry] = {
-            "stretch": ((*dims, "index"), array(self.log), {"long_name": "ln of singular value", "units": "nat"}),
-            "exponent": (
-                (*dims, "index"),
-                array(self.log / divisor),
-                {"long_name": "finite-time Lyapunov exponent", "units": "1/layer"},
-            ),
-            "status": ((*dims, "index"), array(self.status), {"long_name": "status of the stretch", **status_attrs()}),
-        }
-        if self.gap is not None:
-            data["gap"] = (
-                dims,
-                array(self.gap),
-                {"long_name": "difference of the two largest stretches", "units": "nat"},
-            )
-        if self.direction is not None:
-            text = "leading right singular direction in the coordinates of the plane; it has no sign"
-            data["direction"] = ((*dims, "axis"), array(self.direction), {"long_name": text})
-        if self.right is not None and self.left is not None:
-            data["right"] = ((*dims, "index", "input"), array(self.right), {"long_name": "right singular direction"})
-            data["left"] = ((*dims, "index", "state"), array(self.left), {"long_name": "left singular direction"})
-        coords: dict[str, Entry] = {
-            "member": (("member",), np.arange(1)),
-            "layer": (("layer",), np.array(problem.labels, dtype=object)),
-            "duration": (
-                ("layer",),
-                np.array(self.durations),
-                {"long_name": "divisor of the exponent", "units": "layer"},
-            ),
-            "cut": (("layer",), np.array([layer.cut for layer in problem.chosen], dtype=np.int8)),
-            "width": (("layer",), np.array(problem.widths)),
-            "index": (("index",), np.arange(1, self.count + 1)),
-        }
-        if isinstance(where, Plane):
-            coords |= {"x": (("x",), where.x.numpy()), "y": (("y",), where.y.numpy())}
-            if where.kind == "plane":
-                basis = torch.stack([where.e1.flatten(), where.e2.flatten()])
-                data["origin"] = (("input",), where.origin.flatten().numpy())
-                data["basis"] = (("axis", "input"), basis.numpy())
-        else:
-            coords["point"] = (("point",), np.arange(len(where)))
-        attrs: dict[str, Any] = {
-            "title": "finite-time Lyapunov exponents along depth",
-            "form": "singular-value",
-            "method": method,
-            "inputs": where.kind,
-            "precision": problem.guest.precision,
-            "recomputed_points": recomputed,
-            "provenance": provenance("ftle", model=problem.guest.original, **settings),
-        }
-        if checked is not None:
-            attrs |= {"verify_points": checked[0], "verify_worst": checked[1]}
-        return build(data, coords, attrs)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from separatrix.ensembles.stack import Stack
 from separatrix.results.errors import ArgumentError, SeparatrixWarning
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.systems.guest import Guest, Output
 from separatrix.systems.listing import Anatomy, Layer, anatomy, prepare
 from separatrix.tangent.field import Field
+from separatrix.tangent.field_dataset import dataset
 from separatrix.tangent.inputs import Plane, Points, as_inputs
 from separatrix.tangent.plan import Problem, plan
 from separatrix.tangent.run import compute, repair
@@ -51,7 +53,8 @@ def ftle(
     Parameters
     ----------
     model : nn.Module or callable
-        The network, in evaluation mode if it has dropout or batch statistics. It is left exactly as it was.
+        The network, in evaluation mode if it has dropout or batch statistics. It is left exactly as it was. The members
+        of a :class:`separatrix.ensembles.Stack` are the ``member`` dimension of the result.
     inputs : Tensor (points, *input shape), sx.grid(...) or sx.plane(...)
         Where to compute. Points are moved to the model's device and precision.
     layers : str or list of str
@@ -108,44 +111,81 @@ def ftle(
     >>> field.stretch.dims
     ('member', 'layer', 'x', 'y', 'index')
     """
-    budget = parse_bytes(memory)
+    wish = _Wish(layers, output, start, k, directions, scale, duration, method, parse_bytes(memory), verify)
     where = as_inputs(inputs, tokens=start is not None)
-    guest = _guest(model, where, output, start)
-    with guest.visit():
-        seen, coupled = _probe(guest, where)
-        chosen = seen.select(list(layers) if not isinstance(layers, str) else layers)
-        perturbed = seen.entry[0].numel()
-        units = _scale(scale, where, guest, perturbed, start)
-        problem = Problem(guest, seen, chosen, units, Wanted(), budget)
-        most = max(problem.ranks)
-        if k != "all" and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most):
-            raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
-        count = most if k == "all" else k
-        vectors = count if directions else int(isinstance(where, Plane))
-        problem = replace(problem, wanted=Wanted(vectors, left=directions))
-        chosen_plan = plan(problem, method, coupled=coupled)
-        if chosen_plan.method == "loop" and method == "auto":
-            why = "its forward pass branches on values" if seen.trace.branches else "its points influence one another"
-            warnings.warn(f"one point at a time, which is slow: {why}", SeparatrixWarning, stacklevel=2)
-        field = Field(where, problem, count, directions, _durations(duration, chosen))
-        with track(progress, len(where), "ftle") as advance:
-            used = compute(problem, chosen_plan, method == "auto", where, field, advance)
-            redone = repair(problem, used, where, field)
-        checked = verified(problem, used, where, field, verify)
-    return field.dataset(
-        method=used.method,
-        recomputed=redone,
-        checked=checked,
+    networks = model.members if isinstance(model, Stack) else [model]
+    with track(progress, len(where) * len(networks), "ftle") as advance:
+        done = [_analysed(network, where, wish, advance) for network in networks]
+    checks = [d.checked for d in done if d.checked is not None]
+    return dataset(
+        [d.field for d in done],
+        model,
+        method=done[0].method,
+        recomputed=sum(d.recomputed for d in done),
+        # a NaN, which is a check that found no point, wins
+        checked=(sum(n for n, _ in checks), float(torch.tensor([w for _, w in checks]).max())) if checks else None,
         settings={
             "layers": layers if isinstance(layers, str) else list(layers),
             "output": None if output is None else str(output),
             "start": start,
             "k": k,
-            "scale": None if scale is None else str(scale) if isinstance(scale, str) else units.tolist(),
+            "scale": None if scale is None else str(scale) if isinstance(scale, str) else done[0].units,
             "memory": memory,
             "verify": verify,
         },
     )
+
+
+class _Wish(NamedTuple):
+    """Arguments of :func:`ftle`."""
+
+    layers: str | Sequence[str]
+    output: Output
+    start: str | None
+    k: int | Literal["all"]
+    directions: bool
+    scale: Any
+    duration: float | Sequence[float] | None
+    method: str
+    budget: int
+    verify: int
+
+
+class _Analysed(NamedTuple):
+    """What became of one network."""
+
+    field: Field
+    method: str
+    recomputed: int
+    checked: tuple[int, float] | None
+    units: list[float]
+
+
+def _analysed(network: Any, where: Plane | Points, wish: _Wish, advance: Callable[[int], None]) -> _Analysed:
+    guest = _guest(network, where, wish.output, wish.start)
+    with guest.visit():
+        seen, coupled = _probe(guest, where)
+        chosen = seen.select(list(wish.layers) if not isinstance(wish.layers, str) else wish.layers)
+        perturbed = seen.entry[0].numel()
+        units = _scale(wish.scale, where, guest, perturbed, wish.start)
+        problem = Problem(guest, seen, chosen, units, Wanted(), wish.budget)
+        most, k = max(problem.ranks), wish.k
+        if k != "all" and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most):
+            raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
+        count = most if k == "all" else k
+        vectors = count if wish.directions else int(isinstance(where, Plane))
+        problem = replace(problem, wanted=Wanted(vectors, left=wish.directions))
+        route = plan(problem, wish.method, coupled=coupled)
+        if route.method == "loop" and wish.method == "auto":
+            why = "its forward pass branches on values" if seen.trace.branches else "its points influence one another"
+            warnings.warn(f"one point at a time, which is slow: {why}", SeparatrixWarning, stacklevel=3)
+        field = Field(where, problem, count, wish.directions, _durations(wish.duration, chosen))
+        used = compute(problem, route, wish.method == "auto", where, field, advance)
+        redone = repair(problem, used, where, field)
+        checked = verified(problem, used, where, field, wish.verify)
+    if not field.complete():
+        raise RuntimeError("a layer of some points was not computed")
+    return _Analysed(field, used.method, redone, checked, units.tolist())
 
 
 def _guest(model: Any, where: Plane | Points, output: Output, start: str | None) -> Guest:
