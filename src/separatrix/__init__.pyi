@@ -1,12 +1,17 @@
-from . import data, ensembles, figures, report, results, systems, tangent, testing
+from . import data, ensembles, figures, report, results, studies, sweeps, systems, tangent, testing
 from .results.errors import ArgumentError, SeparatrixWarning
 from .results.status import Status
+from .sweeps.running import sweep
 from .systems.depth import Depth
 from .systems.flow import Flow
 from .systems.listing import layers
 from .systems.maps import Map
+from .tangent.boundary import decision_boundary
+from .tangent.boundary_scores import boundary_scores
+from .tangent.curve_distance import curve_distance
 from .tangent.ftle import ftle
 from .tangent.inputs import grid, plane
+from .tangent.ridges import ridges
 
 __all__ = [
     "ArgumentError",
@@ -15,7 +20,10 @@ __all__ = [
     "Map",
     "SeparatrixWarning",
     "Status",
+    "boundary_scores",
+    "curve_distance",
     "data",
+    "decision_boundary",
     "ensembles",
     "figures",
     "ftle",
@@ -24,6 +32,10 @@ __all__ = [
     "plane",
     "report",
     "results",
+    "ridges",
+    "studies",
+    "sweep",
+    "sweeps",
     "systems",
     "tangent",
     "testing",

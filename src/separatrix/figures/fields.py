@@ -28,6 +28,8 @@ def field(
     limits: float | tuple[float, float] | None = None,
     directions: bool = False,
     marks: Sequence[Sequence[Any]] | None = None,
+    ridges: xr.Dataset | None = None,
+    boundary: xr.Dataset | None = None,
     colorbar: bool = True,
 ) -> Axes:
     """Draw a field over a grid or plane.
@@ -57,6 +59,9 @@ def field(
         Draw headless segments along the leading right singular vector, about 9 to a side, where it is defined.
     marks : sequence of (x, y) or (x, y, text), optional
         Places to mark.
+    ridges, boundary : xarray.Dataset, optional
+        Lines to draw over the field, in the same plane: results of ``sx.ridges`` and ``sx.decision_boundary``. The
+        lines of several pairs of classes carry their names.
     colorbar : bool
         Draw the colour bar.
 
@@ -67,7 +72,8 @@ def field(
     Raises
     ------
     ArgumentError
-        If the result is no field or lacks the layer, index, member or quantity.
+        If the result is no field or lacks the layer, index, member or quantity, or if ``ridges`` or ``boundary`` holds
+        no lines or lies in another plane.
     """
     if what not in QUANTITIES:
         raise ArgumentError("what", repr(what), f"choose from {', '.join(QUANTITIES)}")
@@ -106,6 +112,7 @@ def field(
     )
     if directions:
         overlays.segments(ax, one, x, y)
+    overlays.curves(ax, ds, ridges=ridges, boundary=boundary)
     overlays.note(ax, masks, values.size)
     overlays.places(ax, marks or ())
     figure = ax.get_figure(root=True)

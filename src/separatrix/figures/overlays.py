@@ -1,4 +1,4 @@
-"""What is drawn over a field: segments, marks, and the note on what is left out."""
+"""What is drawn over a field: segments, ridges and boundaries, marks, and the note on what is left out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from separatrix.figures import reading, style
+from separatrix.results.errors import ArgumentError
+from separatrix.tangent.polylines import polylines, same_plane
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,6 +48,92 @@ def segments(ax: Axes, one: xr.Dataset, x: np.ndarray, y: np.ndarray) -> None:
     )
     lines.set(capstyle="round", path_effects=[patheffects.withStroke(linewidth=2.0, foreground=style.HALO, alpha=0.65)])
     ax.add_collection(lines, autolim=False)
+
+
+def curves(ax: Axes, ds: xr.Dataset, *, ridges: xr.Dataset | None, boundary: xr.Dataset | None) -> None:
+    """Draw ridges and a boundary over the field ``ds``, and say above the picture which is which."""
+    shown = []
+    for name, lines in (("ridges", ridges), ("boundary", boundary)):
+        if lines is not None:
+            paths = [path for path in polylines(lines, name) if len(path) > 1]
+            if not same_plane(ds, lines):
+                raise ArgumentError(name, "lines in another plane than the field's", "compute both on the same inputs")
+            words = name.removesuffix("s") if len(paths) == 1 else name
+            shown.append((_ridges if name == "ridges" else _boundary)(ax, paths, words if paths else f"no {words}"))
+    if boundary is not None:
+        _classes(ax, boundary)
+    if shown:
+        # above the frame, where it hides nothing
+        ax.legend(
+            handles=shown,
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=2,
+            frameon=False,
+            fontsize=8,
+            labelcolor=style.INK,
+            handlelength=1.6,
+            columnspacing=1.2,
+            borderaxespad=0.2,
+            borderpad=0.2,
+        )
+
+
+def _ridges(ax: Axes, paths: list[np.ndarray], name: str) -> Any:
+    """A broad line in a casing: it lies on the darkest colours, and a boundary on it stays visible."""
+    return _lines(ax, paths, name, color=style.RIDGE, width=2.0, casing=3.8, opacity=0.95, zorder=2.2)
+
+
+def _boundary(ax: Axes, paths: list[np.ndarray], name: str) -> Any:
+    """A thin dark line, on top."""
+    return _lines(ax, paths, name, color=style.ON_IMAGE, width=1.1, casing=2.0, opacity=0.45, zorder=2.4)
+
+
+def _lines(
+    ax: Axes,
+    paths: list[np.ndarray],
+    name: str,
+    *,
+    color: str,
+    width: float,
+    casing: float,
+    opacity: float,
+    zorder: float,
+) -> Any:
+    from matplotlib import patheffects
+    from matplotlib.collections import LineCollection
+    from matplotlib.lines import Line2D
+
+    drawn = LineCollection(paths, colors=color, linewidths=width, zorder=zorder, label=name)
+    # the casing of all lines lies under all lines, so that it cuts none where they meet
+    below = LineCollection(paths, colors=style.HALO, linewidths=casing, alpha=opacity, zorder=zorder - 0.1)
+    for lines in (below, drawn):
+        lines.set(capstyle="round", joinstyle="round")
+        ax.add_collection(lines, autolim=False)
+    effect = [patheffects.withStroke(linewidth=casing, foreground=style.HALO)]
+    return Line2D([], [], color=color, linewidth=width, path_effects=effect, label=name)
+
+
+def _classes(ax: Axes, boundary: xr.Dataset) -> None:
+    """Name the two classes of the longest line of each pair at its middle."""
+    if "first" not in boundary or "second" not in boundary:
+        return
+    from matplotlib import patheffects
+
+    frame = max(np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim()))
+    longest: dict[tuple[int, int], tuple[float, np.ndarray, np.ndarray]] = {}
+    pairs = zip(np.asarray(boundary["first"].values), np.asarray(boundary["second"].values), strict=True)
+    for pair, path in zip(pairs, polylines(boundary, "boundary"), strict=True):
+        along = np.r_[0, np.cumsum(np.hypot(*np.diff(path, axis=0).T))]
+        if pair[0] >= 0 and along[-1] > (longest[pair][0] if pair in longest else 0):
+            middle = np.array([np.interp(along[-1] / 2, along, path[:, i]) for i in (0, 1)])
+            longest[pair] = float(along[-1]), middle, path[-1] - path[0]
+    halo = [patheffects.withStroke(linewidth=2.4, foreground=style.HALO)]
+    for (first, second), (length, at, along) in longest.items():
+        # a name beside a line that it would hide
+        side = np.array([0, 0]) if length > 0.15 * frame else [12, 0] if abs(along[1]) > abs(along[0]) else [0, 9]
+        text = ax.annotate(f"{first}|{second}", tuple(at), tuple(side), textcoords="offset points", size=7.5)
+        text.set(color=style.ON_IMAGE, path_effects=halo, ha="center", va="center", zorder=4.5, clip_on=True)
 
 
 def note(ax: Axes, masks: dict[str, np.ndarray], total: int) -> None:

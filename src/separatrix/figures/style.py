@@ -14,6 +14,9 @@ INK, QUIET, GROUND = "#22262b", "#6b7280", "#d9dbde"
 ON_IMAGE, HALO = "#23272c", "#fefefe"
 """Colours of what is drawn over an image, and of its edge: they must not follow a page into the dark."""
 
+RIDGE = "#0a7d62"
+"""Colour of ridges: no colour of a field comes near it."""
+
 # Lightness rises to the middle and falls again at the same rate on both sides; blue against red-brown is told apart
 # with every common form of colour blindness.
 _SIGNED = ("#0b2f55", "#1f5f93", "#5b9bc4", "#aed0e3", "#f6f4ef", "#f2bf9b", "#dd8050", "#ae4024", "#611712")
