@@ -59,5 +59,9 @@ def test_the_wheel_ships_stubs_types_and_templates(tmp_path):
         "data/__init__.pyi",
         "figures/__init__.pyi",
         "report/templates/page.html",
+        "studies/templates/study.html",
+        "studies/templates/ledger.html",
+        "figures/templates/parts.html",
+        "figures/templates/page.css",
     ):
         assert f"separatrix/{needed}" in names

@@ -144,6 +144,86 @@ def report(
         raise typer.Exit(1)
 
 
+@app.command()
+def study(
+    name: Annotated[str | None, typer.Argument(help="The study; without one, all of them are listed.")] = None,
+    scale: Annotated[str, typer.Option(help='"quick" or "paper".')] = "quick",
+    out: Annotated[
+        str | None, typer.Option(help="Folder for the page and the ledger. [default: studies/NAME-SCALE]")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Folder of finished runs, which are not run again. [default: OUT/store]")
+    ] = None,
+    part: Annotated[list[str] | None, typer.Option(help="Only this part (repeat the option).")] = None,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Rerun a paper, and print its claims beside what was measured."""
+    from separatrix.studies import run_study, studies
+
+    if name is None:
+        for each in studies().values():
+            print(f"{each.name}  {each.title} ({len(each.claims)} claims, {len(each.parts)} parts)")
+        return
+    from separatrix.studies.tables import plain
+
+    made = run_study(name, scale=scale, out=out, store=store, parts=part, seed=seed, progress=not quiet)
+    print(plain(made.ledger))
+    print(f"wrote {made.page} and {', '.join(path.name for path in made.files)} in {made.seconds:.0f} s")
+    if made.failures:
+        print(f"these parts failed, the page says why: {', '.join(made.failures)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+sweeps = typer.Typer(help="Look after a run store.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sweeps, name="sweep")
+
+RunStore = Annotated[str, typer.Argument(metavar="STORE", help="Folder of the run store.")]
+
+
+@sweeps.command()
+def status(store: RunStore) -> None:
+    """Say what is done, failed, running and missing, and write the index anew."""
+    from separatrix.sweeps.summary import status_lines
+
+    print("\n".join(status_lines(store)))
+
+
+@sweeps.command()
+def resume(
+    store: RunStore,
+    engine: Annotated[str, typer.Option(help='"local", "dask", or the address of a Dask scheduler.')] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes. [default: one a core]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads in each worker. [default: as before]")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compute what is missing, and try again what failed."""
+    from separatrix.sweeps.summary import resume_lines
+
+    try:
+        lines, complete = resume_lines(store, engine=engine, workers=workers, threads=threads, progress=not quiet)
+    except OSError as error:
+        print(f"separatrix: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    print("\n".join(lines))
+    if not complete:
+        raise typer.Exit(1)
+
+
+@sweeps.command()
+def collect(
+    store: RunStore,
+    out: Annotated[str, typer.Option(help="The netCDF file.")] = "collected.nc",
+    task: Annotated[str | None, typer.Option(help="module:name, where the store holds several tasks.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version of the task. [default: the last]")] = None,
+    missing: Annotated[str, typer.Option(help='"refuse", or "nan" in place of what is missing.')] = "refuse",
+) -> None:
+    """Combine the results of the last sweep into one netCDF file."""
+    from separatrix.sweeps.summary import collect_lines
+
+    print("\n".join(collect_lines(store, out, task=task, version=version, missing=missing)))
+
+
 def main() -> None:
     """Run the command line; arguments that cannot be used end in one message and exit code 64."""
     try:

@@ -27,6 +27,50 @@ RESULTS = {
 }
 
 
+SMOOTH = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1), nn.Tanh())
+SQUARE = sx.grid((-1, 1), (-1, 1), shape=15)
+
+
+def boundary():
+    return sx.decision_boundary(SMOOTH, SQUARE)
+
+
+def ridges():
+    return sx.ridges(sx.ftle(SMOOTH, SQUARE), model=SMOOTH)
+
+
+def history():
+    X = torch.randn(20, 2)
+    return sx.ensembles.train(
+        lambda: nn.Linear(2, 1), (X, X[:, :1]), seeds=range(2), loss=nn.functional.mse_loss,
+        optimizer=torch.optim.SGD, epochs=2, batch_size=5,
+    ).history  # fmt: skip
+
+
+OTHERS = {
+    "decision boundary": boundary,
+    "ridges": ridges,
+    "distance of curves": lambda: sx.curve_distance(ridges(), boundary()),
+    "scores of a boundary": lambda: sx.boundary_scores(SMOOTH, boundary()),
+    "history of an ensemble": history,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_result_survives_its_file(name, tmp_path):
+    torch.manual_seed(0)
+    result = OTHERS[name]()
+    result.to_netcdf(tmp_path / "result.nc")
+    with xr.open_dataset(tmp_path / "result.nc") as back:
+        xr.testing.assert_identical(back.load().drop_attrs(deep=False), result.drop_attrs(deep=False))
+        json.loads(back.attrs["provenance"])
+    for variable in result.variables.values():
+        order = [DIMENSIONS.index(d) for d in variable.dims]
+        assert order == sorted(order)
+        meanings = variable.attrs.get("flag_meanings", "").split()
+        assert len(meanings) == len(variable.attrs.get("flag_values", []))
+
+
 @pytest.mark.parametrize("name", RESULTS)
 def test_every_public_result_survives_its_file(name, tmp_path):
     torch.manual_seed(0)

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from markupsafe import Markup
+from separatrix.figures.pages import Figure, Table
 
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture with its caption; ``size`` is how many stand side by side on a wide screen."""
-
-    svg: Markup
-    caption: str = ""
-    size: Literal["half", "third", "bar"] = "half"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under a header; ``numbers`` are the columns to be set flush right."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
-    numbers: Sequence[int] = ()
+__all__ = ["Chapter", "Figure", "Section", "Table"]
 
 
 @dataclass

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from torch import nn
 
 from separatrix.data.record import Problem
 from separatrix.data.sources import load
+from separatrix.figures.pages import render
 from separatrix.report import depth as _depth  # noqa: F401  (registers its section)
 from separatrix.report.answers import evaluating, quality, shaped
 from separatrix.report.context import Context, Options, say
 from separatrix.report.document import Chapter
 from separatrix.report.loading import load_model, load_weights
 from separatrix.report.registry import sections
-from separatrix.report.svg import dark_colors
 from separatrix.report.training import fit
 from separatrix.results.errors import ArgumentError
 from separatrix.results.progress import Progress
@@ -176,19 +175,15 @@ def _check(model: Any, problem: Problem, options: Options) -> None:
 
 
 def _render(chapters: list[Chapter], seconds: float, *, demonstration: bool) -> str:
-    from jinja2 import Environment, PackageLoader
-
-    templates = Environment(
-        loader=PackageLoader("separatrix.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     drawn = "".join(str(figure.svg) for chapter in chapters for section in chapter.sections for figure in _all(section))
-    return templates.get_template("page.html").render(
+    return render(
+        "separatrix.report",
+        "page.html",
+        drawn=drawn,
         chapters=chapters,
         demonstration=demonstration,
         environment=environment(),
-        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         seconds=f"{seconds:.0f}",
-        dark=dark_colors(drawn),
     )
 
 

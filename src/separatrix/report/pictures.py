@@ -10,10 +10,10 @@ import torch
 
 from separatrix.figures import distribution, exponents_by_layer, field, reading, style
 from separatrix.figures.fields import color_range
+from separatrix.figures.svg import draw
 from separatrix.report.answers import class_margins, outputs
 from separatrix.report.context import Context
 from separatrix.report.document import Figure
-from separatrix.report.svg import draw
 from separatrix.tangent.inputs import Plane
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from separatrix.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _FLAT = {style.INK, style.QUIET, style.GROUND, "#ffffff"}
 _KEPT = {style.ON_IMAGE, style.HALO}
@@ -33,6 +34,19 @@ def draw(paint: Callable[[Axes], object], *, size: tuple[float, float], alt: str
     name : str
         Unique on the page.
     """
+    return draw_panels(lambda figure: paint(figure.add_subplot()), size=size, alt=alt, name=name)
+
+
+def draw_panels(paint: Callable[[Figure], object], *, size: tuple[float, float], alt: str, name: str) -> Markup:
+    """Draw on a whole figure, which lays out its panels itself, and return the SVG element.
+
+    Parameters
+    ----------
+    paint : callable
+        Draws on the matplotlib figure it is given, such as by ``figure.subplots(3, 4)``.
+    size, alt, name
+        As for :func:`draw`.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -40,7 +54,7 @@ def draw(paint: Callable[[Axes], object], *, size: tuple[float, float], alt: str
         {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "DejaVu Sans", "hatch.linewidth": 0.8}
     ):
         figure = Figure(figsize=size, layout="constrained")
-        paint(figure.add_subplot())
+        paint(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, dpi=160, metadata={"Date": None, "Creator": None})
     return Markup(_inline(text.getvalue(), name, alt))

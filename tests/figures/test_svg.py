@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 
 from separatrix.figures import style
-from separatrix.report.svg import dark_colors, draw, in_the_dark
+from separatrix.figures.svg import dark_colors, draw, draw_panels, in_the_dark
 
 
 def picture(name):
@@ -31,6 +31,16 @@ def test_names_are_unique_and_references_resolve():
     assert len(ids) == len(set(ids))
     used = set(re.findall(r"url\(#([^)]+)\)", both)) | set(re.findall(r'href="#([^"]+)"', both))
     assert used and used <= set(ids)
+
+
+def test_panels_share_one_element():
+    def paint(figure):
+        for i, ax in enumerate(figure.subplots(2, 2).flat):
+            ax.set_title(f"panel {i}")
+
+    svg = draw_panels(paint, size=(4, 4), alt="four panels", name="four")
+    texts = [t.text for t in ET.fromstring(svg).iter() if t.tag.endswith("text")]
+    assert {f"panel {i}" for i in range(4)} <= set(texts)
 
 
 def test_the_same_drawing_gives_the_same_text():
