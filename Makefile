@@ -25,6 +25,7 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m bench.depth
+	$(BIN)/python -m bench.ensembles
 
 pictures: .venv/.dev
 	$(BIN)/python docs/pictures.py
