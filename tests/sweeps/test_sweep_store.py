@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sweep_tasks
@@ -11,7 +12,7 @@ import xarray as xr
 from sweep_tasks import answer, simple, wait_for
 
 from separatrix.results.errors import ArgumentError, SeparatrixWarning
-from separatrix.sweeps import Config, Store, sweep
+from separatrix.sweeps import Config, Store, locks, sweep
 from separatrix.sweeps.files import from_bytes, to_bytes, write_whole
 from separatrix.sweeps.locks import Lock, is_held
 
@@ -131,7 +132,7 @@ def test_what_netcdf_holds_comes_back_exactly():
     assert from_bytes(to_bytes(dataset)).identical(dataset)
 
 
-def test_a_file_is_whole_or_as_it_was(tmp_path):
+def test_a_file_is_whole_or_as_it_was(tmp_path, as_user):
     path = tmp_path / "file"
     path.write_bytes(b"before")
     with pytest.raises(TypeError):
@@ -147,7 +148,22 @@ def test_a_lock_is_held_once(tmp_path):
     assert not path.exists() and not is_held(path)
     with Lock.take(path):
         assert is_held(path)
-    assert Lock.take(path) is not None
+    again = Lock.take(path)
+    assert again is not None
+    again.release()
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_none(tmp_path):
+    path = tmp_path / "lock"
+    first = Lock.take(path)
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(Lock.wait_for, path)
+        wait_for(lambda: len(locks._held) == 2, "the file to be opened")
+        first.release()
+        second = waiting.result()
+    assert path.exists() and is_held(path) and Lock.take(path) is None
+    second.release()
+    assert locks._held == set()
 
 
 def test_locks_exclude_while_their_files_come_and_go(tmp_path):
@@ -184,4 +200,5 @@ def test_a_forked_child_does_not_keep_a_lock(tmp_path):
     held = is_held(path)
     (tmp_path / "go").touch()
     child.join()
+    path.unlink()
     assert not held

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import separatrix as sx
+from separatrix.testing import dense_jacobian, dense_stretches
 
 METHODS = ["chain-forward", "chain-reverse", "chain-graded", "forward", "reverse", "loop"]
 
@@ -184,3 +185,18 @@ def test_duration_can_be_given():
     field = sx.ftle(model, torch.zeros(1, 2), layers="all", duration=[1.0, 0.5])
     assert field.duration.values.tolist() == [1.0, 0.5]
     np.testing.assert_allclose(field.exponent[0, 1], field.stretch[0, 1] * 2)
+
+
+@pytest.mark.parametrize("method", ["chain-forward", "chain-reverse", "forward"])
+def test_a_first_layer_of_two_units_on_a_plane_of_a_wider_space(method):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 2), nn.Tanh(), nn.Linear(2, 3)).double()
+    where = sx.plane(*torch.randn(3, 5).double(), x=(-1, 1), y=(-1, 1), shape=4)
+    field = sx.ftle(model, where, k=2, method=method)
+    exact = dense_stretches(model, where.points())
+    np.testing.assert_allclose(field.stretch.values.reshape(-1, 2), exact[:, :2], atol=1e-10)
+    basis = torch.stack([where.e1, where.e2], 1)
+    right = torch.linalg.svd(dense_jacobian(model, where.points()))[2][:, 0]
+    shown = right @ torch.linalg.pinv(basis).mT
+    got = torch.from_numpy(field.direction.values.reshape(-1, 2))
+    np.testing.assert_allclose((got * shown).sum(1).abs(), shown.norm(dim=1) * got.norm(dim=1), atol=1e-10)

@@ -108,12 +108,12 @@ def test_chunks_do_not_matter_and_the_model_stays_as_it_was():
     torch.manual_seed(0)
     model = chain(4, 6, 3)
     before = [p.clone() for p in model.parameters()]
-    at = torch.randn(50, 2, dtype=torch.float64)
+    at = torch.randn(12, 2, dtype=torch.float64)
     fields = [
         ExactField(model, None, "output", None, torch.zeros(4), torch.randn(2, 4, generator=torch.manual_seed(1)), c, b)
-        for c, b in ((False, 10**8), (False, 60_000), (True, 10**8))
+        for c, b in ((False, 10**8), (False, 120_000), (True, 10**8))
     ]
-    assert fields[1].chunk < 50 and fields[2].chunk == 1
+    assert 1 < fields[1].chunk < 12 and fields[2].chunk == 1
     first = fields[0].at(at)
     for other in fields[1:]:
         for a, b in zip(first[3:5], other.at(at)[3:5], strict=True):

@@ -116,7 +116,8 @@ def forward_columns(
             else:
                 found = _turn_back(spectrum(full, wanted, log, scratch), entry)
                 yield from (LayerSpectrum(i, found, nonsmooth, torch.isfinite(state.sum(0))) for i in same)
-    yield from _all_triangles(later, wanted, points.dtype)
+    for layer in _all_triangles(later, wanted, points.dtype):
+        yield layer._replace(spectrum=_turn_back(layer.spectrum, entry))
 
 
 def _all_triangles(

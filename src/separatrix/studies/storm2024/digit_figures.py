@@ -36,11 +36,11 @@ def plane(picture: Picture, exponent: np.ndarray, path: np.ndarray | None) -> Fi
             c=exponent[order],
             cmap=style.signed_map(*RANGE),
             norm=Normalize(*RANGE),
-            s=7,
+            s=4,
             linewidths=0,
             rasterized=True,
         )
-        bar = ax.figure.colorbar(dots, ax=ax, pad=0.02, aspect=28, extend="both")
+        bar = ax.figure.colorbar(dots, ax=ax, pad=0.02, aspect=26, extend="both")
         bar.outline.set_linewidth(0.6)
         bar.ax.tick_params(width=0.6, length=3, labelsize=8.5, color=style.QUIET, labelcolor=style.INK)
         bar.set_label("λ₁  (per layer)", size=9, color=style.INK)
@@ -50,7 +50,7 @@ def plane(picture: Picture, exponent: np.ndarray, path: np.ndarray | None) -> Fi
             _numeral(ax, str(name), middle)
         ax.set(xlabel="local field b₁", ylabel="local field b₂")
 
-    svg = draw(paint, size=(6.4, 5.2), alt="test images in the plane of two neurons, by exponent", name="digits-plane")
+    svg = draw(paint, size=(4.6, 4.3), alt="test images in the plane of two neurons, by exponent", name="digits-plane")
     return Figure(
         "Ten clusters, and what lies between",
         svg,
@@ -104,7 +104,7 @@ def against_width(found: list[Width]) -> Figure:
     blue, red = style.line_colors(2)
 
     def paint(canvas: Canvas) -> None:
-        panels = canvas.subplots(2, 1, sharex=True)
+        panels = canvas.subplots(1, 2)
         widths = [one.width for one in found]
         for ax, name, label in ((panels[0], "mean", "mean of λ₁"), (panels[1], "std", "standard deviation of λ₁")):
             style.frame(ax, open_corner=True)
@@ -113,19 +113,19 @@ def against_width(found: list[Width]) -> Figure:
                 for w, v in zip(widths, values, strict=True):
                     ax.plot([w] * len(v), v, "o", color=color, ms=2.6, alpha=0.5, mew=0)
                 ax.plot(widths, [v.mean() for v in values], color=color, linewidth=1.4, label=word)
-            ax.set(ylabel=label, xscale="log")
+            ax.set(xlabel="width N", ylabel=label, xscale="log")
+            ax.set_xticks(widths, [str(w) for w in widths])
+            ax.minorticks_off()
         panels[1].set_ylim(0, None)
-        panels[1].set_xlabel("width N")
-        panels[1].set_xticks(widths, [str(w) for w in widths])
-        panels[1].minorticks_off()
         panels[0].legend(frameon=False, fontsize=8, labelcolor=style.INK, handlelength=1.4, loc="lower right")
 
-    svg = draw_panels(paint, size=(4.6, 4.6), alt="mean and spread of exponents against width", name="digits-widths")
+    svg = draw_panels(paint, size=(9.6, 3.3), alt="mean and spread of exponents against width", name="digits-widths")
     return Figure(
         "Wider networks",
         svg,
         "Mean and standard deviation of λ₁ over test images, 16 hidden layers; each point is a member, the line goes "
         "through their means. Networks that were not trained are the comparison.",
+        "full",
     )
 
 
@@ -150,7 +150,7 @@ def along_attack(found: list[Paths]) -> Figure:
         ax.set(xlabel="way along the path (attack: 1 where the class switches)", ylabel="λ₁  (per layer)")
         ax.legend(frameon=False, fontsize=8, labelcolor=style.INK, handlelength=1.4)
 
-    svg = draw(paint, size=(4.6, 4.6), alt="exponent along the attack: low, high, low", name="digits-attack")
+    svg = draw(paint, size=(4.6, 4.3), alt="exponent along the attack: low, high, low", name="digits-attack")
     return Figure(
         "The path of an attack",
         svg,
@@ -169,7 +169,7 @@ def _path(ax: Axes, path: np.ndarray) -> None:
 def _numeral(ax: Axes, text: str, where: np.ndarray) -> None:
     from matplotlib import patheffects
 
-    edge: Any = patheffects.withStroke(linewidth=3, foreground=style.HALO)
+    edge: Any = patheffects.withStroke(linewidth=2.6, foreground=style.HALO)
     ax.text(
         where[0],
         where[1],
