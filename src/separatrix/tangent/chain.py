@@ -86,7 +86,7 @@ def plain_chain(guest: Guest, seen: Anatomy, labels: list[str]) -> PlainChain | 
     steps: list[Step] = []
     place: dict[object, int] = {}
     for call in calls:
-        made = _steps(call, guest.dtype)
+        made = _steps(call, guest)
         if made is None:
             return None
         steps += made
@@ -95,8 +95,10 @@ def plain_chain(guest: Guest, seen: Anatomy, labels: list[str]) -> PlainChain | 
     return PlainChain(steps, ends, seen.entry[0].numel()) if all(ends) else None
 
 
-def _steps(call: Call, dtype: torch.dtype | None) -> list[Step] | None:
-    target = call.target
+def _steps(call: Call, guest: Guest) -> list[Step] | None:
+    dtype = guest.dtype
+    # by name, since what was seen may be another network of the same architecture
+    target = guest.module.get_submodule(call.label.rsplit("#", 1)[0]) if call.is_module else call.target
     if not isinstance(target, nn.Module):
         if not call.label:
             return []

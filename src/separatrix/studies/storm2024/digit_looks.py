@@ -92,13 +92,19 @@ def _look(runs: tuple[Config, ...], store: Path, count: int) -> Look:
     """Two parts of the study look at the same ensemble."""
     problem, results = load(runs[0]["data"]), [Store(store, task=train_digits).load(run) for run in runs]
     assert problem.y_test is not None
-    X, y = problem.X_test[:count], problem.y_test[:count]
+    rows = evenly(len(problem.X_test), count)
+    X, y = problem.X_test[rows], problem.y_test[rows]
     members = [net for run, one in zip(runs, results, strict=True) for net in unpacked(one, digit_network(run)).members]
     both = np.stack([exponents(net, X, runs[0]["depth"]) for net in members], axis=1)
     with torch.no_grad():
         logits = torch.stack([net(X) for net in members])
     accuracy = np.concatenate([one["accuracy"].values[:, -1] for one in results])
     return Look(X, y, members, logits, both[0], both[1], accuracy)
+
+
+def evenly(n: int, count: int) -> Tensor:
+    """Numbers of ``count`` of n images, or of all: the first images of MNIST's test set are easier than the rest."""
+    return torch.arange(n) if count >= n else (torch.arange(count) * n) // count
 
 
 def exponents(network: nn.Module, X: Tensor, depth: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from separatrix.studies.storm2024.attack import PIXELS, log_odds, uphill, walk
-from separatrix.studies.storm2024.digit_looks import Look
+from separatrix.studies.storm2024.digit_looks import Look, evenly
 from separatrix.tangent.ftle import ftle
 
 FROM, TO = 9, 4
@@ -38,7 +38,7 @@ class Walk:
         """Parameters as text."""
         return (
             f"targeted at class {TO}: {self.count} gradient steps of L2 length {self.step:g} on the log-odds, pixels "
-            f"kept in [0, 1], no ball; the first {self.images} nines that a member recognises"
+            f"kept in [0, 1], no ball; {self.images} of the nines that a member recognises, evenly spread"
         )
 
 
@@ -78,13 +78,13 @@ class Paths:
 
 
 def attack_paths(look: Look, member: int, how: Walk, seed: int) -> Paths | None:
-    """Attack the first nines that a member recognises; None where no attack goes twice as far as the switch."""
+    """Attack nines that a member recognises; None where no attack goes twice as far as the switch."""
     net, depth = look.members[member], _depth(look.members[member])
     nines = (look.y == FROM) & torch.from_numpy(~look.wrong[member])
-    X = look.X[nines][: how.images]
-    if not len(X):
+    if not nines.any():
         return None
-    others = look.X[nines].roll(1, 0)[: how.images]
+    rows = evenly(int(nines.sum()), how.images)
+    X, others = look.X[nines][rows], look.X[nines].roll(1, 0)[rows]
     path = walk(net, X, TO, step=how.step, count=how.count)
     switch = switches(net, path)
     whole = 2 * switch <= how.count

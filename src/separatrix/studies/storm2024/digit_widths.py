@@ -11,7 +11,7 @@ import numpy as np
 from separatrix.data import load
 from separatrix.studies.ledger import Finding
 from separatrix.studies.measurement import Baseline, Measurement, positive
-from separatrix.studies.storm2024.digit_looks import QUICK_STEPS, exponents, trained_runs
+from separatrix.studies.storm2024.digit_looks import QUICK_STEPS, evenly, exponents, trained_runs
 from separatrix.studies.storm2024.digit_networks import digit_network, digit_run, untrained
 from separatrix.studies.storm2024.networks import unpacked
 from separatrix.studies.storm2024.ranking import spearman
@@ -58,22 +58,20 @@ def width_runs(context: Context) -> list[dict[str, Any]]:
 
 
 def by_width(context: Context) -> list[Width]:
-    """Train the networks, or take them from the store, and compute exponents of the first test images."""
+    """Train the networks, or take them from the store, and compute exponents of some test images, the same for all."""
     runs = width_runs(context)
     results = trained_runs(context, runs)
     X = load("mnist").X_test
+    X = X[evenly(len(X), context.pick(quick=300, paper=500))]
     values: dict[int, list[tuple[float, ...]]] = {}
-    counts: dict[int, int] = {}
     for run, result in zip(runs, results, strict=True):
         width = run["width"]
-        # a Jacobian of N columns has to be decomposed for every image
-        counts[width] = context.pick(quick=300, paper=2000 if width <= 32 else 1000 if width <= 64 else 300)
         members = unpacked(result, digit_network(run)).members
         for after, before, error in zip(members, untrained(run), result["error"].values, strict=True):
-            now, then = (exponents(net, X[: counts[width]], run["depth"])[0] for net in (after, before))
+            now, then = (exponents(net, X, run["depth"])[0] for net in (after, before))
             row = (now.mean(), now.std(), then.mean(), then.std(), float(error))
             values.setdefault(width, []).append(tuple(map(float, row)))
-    return [Width(w, counts[w], *np.array(values[w]).T) for w in sorted(values)]
+    return [Width(w, len(X), *np.array(values[w]).T) for w in sorted(values)]
 
 
 def trends(found: list[Width]) -> Finding:

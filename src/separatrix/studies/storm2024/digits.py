@@ -36,7 +36,7 @@ def run(context: Context) -> Part:
     widths = digit_widths.by_width(context)
 
     context.say("digits: bottleneck and attack")
-    how = digit_paths.Walk(images=context.pick(quick=20, paper=60))
+    how = digit_paths.Walk(count=context.pick(quick=120, paper=200), images=context.pick(quick=20, paper=60))
     walked = [digit_paths.attack_paths(look, i, how, context.seed) for i in range(len(look.members))]
     paths = [one for one in walked if one is not None]
     flat = digit_bottleneck.Settings(epochs=context.pick(quick=10, paper=100), starts=context.pick(quick=2, paper=5))
@@ -63,8 +63,9 @@ def run(context: Context) -> Part:
         tables=[digit_errors.letter_table(bins)],
         settings={
             **_settings(look, runs, images),
-            "widths": "; ".join(f"N = {w.width}: {len(w.error)} members, {w.images:,} test images" for w in widths)
-            + f"; {digit_widths.width_runs(context)[0]['epochs']} epochs, else as the ensemble",
+            "widths": ", ".join(f"N = {w.width} ({len(w.error)} members)" for w in widths)
+            + f"; 16 hidden layers, {digit_widths.width_runs(context)[0]['epochs']} epochs, else as the ensemble; "
+            f"exponents of {widths[0].images} test images, evenly spread",
             "bottleneck": flat.described(),
             "attack": how.described(),
             "compared with": "; ".join(digit_paths.NULLS.values()),

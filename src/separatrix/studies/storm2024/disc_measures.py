@@ -83,10 +83,9 @@ _DEVIATION = 1 / math.sqrt(3)
 
 def networks(context: Context, runs: Runs) -> Iterator[Networks]:
     """Train what the store does not have yet, and yield the networks of each run in order."""
-    cores = os.cpu_count() or 1
-    done = sweep(
-        train_disc, runs, store=context.store / "disc", workers=min(cores, len(runs)), progress=context.progress
-    )
+    # starting processes takes longer than all of the quick scale's training
+    workers = 1 if context.quick else min(os.cpu_count() or 1, len(runs))
+    done = sweep(train_disc, runs, store=context.store / "disc", workers=workers, progress=context.progress)
     for run in runs:
         config = Config(run)
         result = done.load(config)

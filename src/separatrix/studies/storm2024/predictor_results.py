@@ -8,7 +8,7 @@ import numpy as np
 
 from separatrix.studies.measurement import Baseline, Measurement
 from separatrix.studies.storm2024.attack import Search, margins
-from separatrix.studies.storm2024.digit_looks import Look
+from separatrix.studies.storm2024.digit_looks import Look, evenly
 from separatrix.studies.storm2024.predictor_scores import CONFIDENCE, ENTROPY, EXPONENT, MEANINGS, scores
 from separatrix.studies.storm2024.ranking import (
     INTERVAL,
@@ -61,7 +61,7 @@ class Result:
     distances : ndarray, shape (member, images)
         The margins; 0 where the member does not recognise the image.
     images : int
-        Test images that were attacked on each member, the first ones.
+        Test images that were attacked on each member, evenly spread.
     lost : int
         How many attacks found nothing, in all members.
     """
@@ -88,8 +88,8 @@ def assess(name: str, look: Look, search: Search, images: int, draws: int, seed:
         )
         for score in MEANINGS
     }
-    # the test images are in no order: the first ones are a sample
-    X, y = look.X[:images], look.y[:images]
+    at = evenly(len(look.X), images)
+    X, y = look.X[at], look.y[at]
     far = np.stack([margins(net, X, y, search)[0].numpy() for net in look.members])
     lost = int(np.isinf(far).sum())
     # what is not recognised has no margin
@@ -97,9 +97,9 @@ def assess(name: str, look: Look, search: Search, images: int, draws: int, seed:
     few = resamples(len(X), draws, seed)
     foretold = {
         score: Quality(
-            np.array([spearman(one[score][:images], one_near) for one, one_near in zip(ranked, near, strict=True)]),
+            np.array([spearman(one[score][at], one_near) for one, one_near in zip(ranked, near, strict=True)]),
             np.mean(
-                [spearman_resampled(one[score][:images], mine, few) for one, mine in zip(ranked, near, strict=True)],
+                [spearman_resampled(one[score][at], mine, few) for one, mine in zip(ranked, near, strict=True)],
                 axis=0,
             ),
         )

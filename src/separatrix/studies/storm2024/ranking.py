@@ -70,16 +70,23 @@ def spearman_shuffled(a: Scores, b: Scores, count: int, seed: int) -> Float[ndar
 def log10_p(rho: float, n: int) -> float:
     """Decimal logarithm of the two-sided p of a rank correlation of n pairs, also where p itself is 0 in float64.
 
-    By Student's t with n - 2 degrees of freedom, as ``scipy.stats.spearmanr`` has it.
+    By Student's t with n - 2 degrees of freedom, as ``scipy.stats.spearmanr`` has it; far out by the power series of
+    the incomplete beta function that p is: I_x(a, b) with x = 1 - rho^2, a = n/2 - 1, b = 1/2.
     """
+    from scipy.special import betaln
     from scipy.stats import t
 
     if n < 3 or math.isnan(rho):
         return math.nan
     if abs(rho) >= 1:
         return -math.inf
-    statistic = abs(rho) * math.sqrt((n - 2) / (1 - rho * rho))
-    return float(t.logsf(statistic, n - 2) + math.log(2)) / math.log(10)
+    x, a, b = 1 - rho * rho, n / 2 - 1, 0.5
+    if a * math.log(x) > -600:
+        return math.log10(2 * float(t.sf(abs(rho) * math.sqrt((n - 2) / x), n - 2)))
+    k = np.arange(math.ceil(-40 / math.log(x)) + 1)
+    series = np.cumprod(np.where(k, (a + b + k - 1) / (a + k) * x, 1.0)).sum()
+    log = a * math.log(x) + b * math.log(1 - x) - math.log(a) - betaln(a, b) + math.log(series)
+    return float(log) / math.log(10)
 
 
 def interval(samples: Float[ndarray, " resample"], value: float) -> tuple[float, float] | None:
