@@ -83,12 +83,12 @@ class Stack(nn.Module):
 
 def filled(pattern: nn.Module, values: dict[str, Tensor]) -> nn.Module:
     """Copy a module, with other tensors for its parameters and buffers; what is tied stays tied."""
-    module = copy.deepcopy(pattern)
+    old = _tensors(pattern)
+    # all but the tensors, which may be those of a whole stack
+    module = copy.deepcopy(pattern, {id(t): t for t in old.values()})
     new = {
-        id(t): nn.Parameter(values[name], requires_grad=t.requires_grad)
-        if isinstance(t, nn.Parameter)
-        else values[name]
-        for name, t in _tensors(module).items()
+        id(t): nn.Parameter(values[name], t.requires_grad) if isinstance(t, nn.Parameter) else values[name]
+        for name, t in old.items()
     }
     for part in module.modules():
         for table in (part._parameters, part._buffers):
