@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from separatrix.systems.activations import Kinks, function_kinks, function_name, is_elementwise, module_kinks

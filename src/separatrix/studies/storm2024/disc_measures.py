@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ class Networks:
     error: np.ndarray
     """Test error of each member."""
     problem: Problem
+    seconds: float = 0.0
+    """What training took, on one core."""
 
     @property
     def width(self) -> int:
@@ -90,7 +93,8 @@ def networks(context: Context, runs: Runs) -> Iterator[Networks]:
         config = Config(run)
         result = done.load(config)
         stack = unpacked(result, disc_network(config))
-        yield Networks(run, stack, result["error"].values, disc_problem(config))
+        seconds = json.loads(result.attrs["sweep_run"])["seconds"]
+        yield Networks(run, stack, result["error"].values, disc_problem(config), seconds)
 
 
 def circle(count: int = 360, radius: float = RADIUS) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from separatrix.studies.measurement import Baseline, Measurement
 from separatrix.studies.storm2024.attack import Search, margins
 from separatrix.studies.storm2024.digit_looks import Look, evenly
-from separatrix.studies.storm2024.predictor_scores import CONFIDENCE, ENTROPY, EXPONENT, MEANINGS, scores
+from separatrix.studies.storm2024.predictor_scores import CONFIDENCE, ENTROPY, EXPONENT, GAP, MEANINGS, READOUT, scores
 from separatrix.studies.storm2024.ranking import (
     INTERVAL,
     auc,
@@ -130,7 +130,7 @@ def measurements(result: Result) -> list[Measurement]:
                     baseline=Baseline(name, chance),
                 )
             )
-        for simple in (ENTROPY, CONFIDENCE):
+        for simple in (ENTROPY, CONFIDENCE, GAP):
             value = table[EXPONENT].value - table[simple].value
             ends = interval(table[EXPONENT].resampled - table[simple].resampled, value)
             made.append(
@@ -147,17 +147,24 @@ def measurements(result: Result) -> list[Measurement]:
 
 
 def ranking_note(result: Result) -> str:
-    """One sentence on what foretells best, and where the exponent stands."""
-
-    def order(table: dict[str, Quality]) -> tuple[str, int]:
-        names = sorted(table, key=lambda score: -table[score].value)
-        return f"{names[0]} ({table[names[0]].value:.3f})", names.index(EXPONENT) + 1
-
-    (first, place), (best, rank) = order(result.errors), order(result.margins)
+    """A paragraph on what the exponent is better and worse than, by paired intervals."""
     far = result.distances[result.distances > 0]
     return (
-        f"{result.name}: errors are foretold best by {first}; the exponent at the last hidden layer "
-        f"({result.errors[EXPONENT].value:.3f}) is number {place} of {len(MEANINGS)}. Margins follow {best} most "
-        f"closely; the exponent (ρ = {result.margins[EXPONENT].value:.2f}) is number {rank}. Test error of members "
-        f"{100 * result.look.wrong.mean():.1f} %, median margin {np.median(far):.2f}."
+        f"{result.name}: for errors the exponent at the last hidden layer (AUC {result.errors[EXPONENT].value:.3f}) is "
+        f"{_standing(result.errors)}. For margins (ρ = {result.margins[EXPONENT].value:.2f}) it is "
+        f"{_standing(result.margins)}. Test error of members {100 * result.look.wrong.mean():.1f} %, median margin "
+        f"{np.median(far):.2f}."
     )
+
+
+def _standing(table: dict[str, Quality]) -> str:
+    """What the exponent is better than, no different from, and worse than; its twin at the logits is left out."""
+    groups: dict[str, list[str]] = {"better than": [], "no different from": [], "worse than": []}
+    for name, other in table.items():
+        if name not in (EXPONENT, READOUT):
+            value = table[EXPONENT].value - other.value
+            low, high = interval(table[EXPONENT].resampled - other.resampled, value) or (value, value)
+            groups["better than" if low > 0 else "worse than" if high < 0 else "no different from"].append(
+                f"{name} ({other.value:.3f})"
+            )
+    return "; ".join(f"{word} {', '.join(names)}" for word, names in groups.items() if names)

@@ -29,8 +29,8 @@ def run(context: Context) -> Part:
         found.append(assess(name, look, search, images, draws, context.seed))
         settings[name] = (
             f"{len(look.members)} members of 784-(20×16)-10 trained as for Fig. 4, {one['epochs']} epochs "
-            f"of {one['images']:,} images; {len(look.X):,} test images, of which {images}, evenly spread, are attacked on "
-            "each member"
+            f"of {one['images']:,} images; {len(look.X):,} test images, of which {images}, evenly spread, are attacked "
+            "on each member"
         )
     if not found:
         raise MissingData("; ".join(missing))
