@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from separatrix.data import Problem
 from separatrix.studies.ledger import Finding
 from separatrix.studies.storm2024 import (
     digit_bottleneck,
@@ -16,7 +17,7 @@ from separatrix.studies.storm2024 import (
 )
 from separatrix.studies.storm2024.claims import CLAIMS
 from separatrix.studies.storm2024.digit_looks import Look, ensemble_runs, exponents, look_at
-from separatrix.studies.storm2024.digit_networks import DECLARED, untrained
+from separatrix.studies.storm2024.digit_networks import DECLARED, LETTER_IMAGES, untrained
 from separatrix.studies.study import Context, Part
 
 TARGETS = {claim.id: claim.numbers for claim in CLAIMS}
@@ -70,7 +71,7 @@ def run(context: Context) -> Part:
             "attack": how.described(),
             "compared with": "; ".join(digit_paths.NULLS.values()),
         },
-        notes=_notes(look, widths, paths, picture),
+        notes=_notes(problem, look, widths, paths, picture),
     )
 
 
@@ -89,6 +90,7 @@ def _settings(look: Look, runs: list[dict[str, object]], images: int) -> dict[st
 
 
 def _notes(
+    problem: Problem,
     look: Look,
     widths: list[digit_widths.Width],
     paths: list[digit_paths.Paths],
@@ -99,9 +101,13 @@ def _notes(
         f"Training accuracy {100 * look.accuracy.mean():.2f} % (the letter writes 98.88 % and does not say on which "
         f"images), test error {100 * error.mean():.1f} ± {100 * error.std(ddof=1):.1f} % of single members and "
         f"{100 * _together(look):.1f} % of all together; with two neurons before the output "
-        f"{100 * picture.error:.1f} %. Test errors by width: "
+        f"{100 * picture.error:.1f} %. The letter's networks saw {LETTER_IMAGES:,} images, these "
+        f"{len(problem.X_train):,}: the more images are told wrong, the higher the errors at the same exponent.",
+        "Test errors by width: "
         + ", ".join(f"{100 * w.error.mean():.1f} % (N = {w.width})" for w in widths)
-        + ".",
+        + f". The mean of the exponents is largest at N = {max(widths, key=lambda w: w.mean.mean()).width}, their "
+        f"standard deviation smallest at N = {min(widths, key=lambda w: w.std.mean()).width}; before training the mean "
+        f"differs by {widths[-1].before_mean.mean() - widths[0].before_mean.mean():.3f} between the ends already.",
     ]
     if not paths:
         return notes
