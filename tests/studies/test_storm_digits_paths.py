@@ -95,9 +95,9 @@ def test_initial_weights_are_the_declared_ones():
     run = digit_run("mnist", 10_000, tuple(range(4)))
     assert run["epochs"] * 10_000 == 30 * 60_000
     nets = untrained(run)
-    first = torch.cat([net.linear1.weight.flatten() for net in nets])
-    later = torch.cat([net.linear5.weight.flatten() for net in nets])
-    bias = torch.cat([net.linear5.bias.flatten() for net in nets])
+    first = torch.cat([net.linear1.weight.detach().flatten() for net in nets])
+    later = torch.cat([net.linear5.weight.detach().flatten() for net in nets])
+    bias = torch.cat([net.linear5.bias.detach().flatten() for net in nets])
     assert float(first.var() * 784) == pytest.approx(1, rel=0.02)
     assert float(later.var() * 20) == pytest.approx(1, rel=0.15)
     assert float(bias.square().mean()) == pytest.approx(1e-7, rel=0.5)

@@ -148,8 +148,15 @@ def along_attack(found: list[Paths]) -> Figure:
             ax.fill_between(WAY, middle - spread, middle + spread, color=color, alpha=0.15, linewidth=0)
             ax.plot(WAY, middle, color=color, linewidth=1.8 if name == "attack" else 1.2, label=names[name])
         ax.set(xlabel="way along the path (attack: 1 where the class switches)", ylabel="λ₁  (per layer)")
-        place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 2}
-        ax.legend(frameon=False, fontsize=8, labelcolor=style.INK, handlelength=1.4, **place)
+        ax.legend(
+            frameon=False,
+            fontsize=8,
+            labelcolor=style.INK,
+            handlelength=1.4,
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 1.0),
+            ncols=2,
+        )
 
     svg = draw(paint, size=(4.6, 4.3), alt="exponent along the attack: low, high, low", name="digits-attack")
     return Figure(

@@ -101,8 +101,8 @@ def _notes(
         f"Training accuracy {100 * look.accuracy.mean():.2f} % (the letter writes 98.88 % and does not say on which "
         f"images), test error {100 * error.mean():.1f} ± {100 * error.std(ddof=1):.1f} % of single members and "
         f"{100 * _together(look):.1f} % of all together; with two neurons before the output "
-        f"{100 * picture.error:.1f} %. The letter's networks saw {LETTER_IMAGES:,} images, these "
-        f"{len(problem.X_train):,}: the more images are told wrong, the higher the errors at the same exponent.",
+        f"{100 * picture.error:.1f} %. MNIST has {LETTER_IMAGES:,} training images; there were "
+        f"{len(problem.X_train):,} here, and errors at a given exponent depend on that.",
         "Test errors by width: "
         + ", ".join(f"{100 * w.error.mean():.1f} % (N = {w.width})" for w in widths)
         + f". The mean of the exponents is largest at N = {max(widths, key=lambda w: w.mean.mean()).width}, their "

@@ -122,7 +122,8 @@ def table(found: Levels, fits: Fits, caption: str) -> Table:
         error = f"{100 * values['error'].mean():.2f}" if len(values["error"]) else "–"
         rows.append([str(depth), str(width), str(len(values["error"])), *cells, error])
     header = ["L", "N", "networks", "ring, true circle", "ring, learned level", "centre", "error (%)"]
-    return Table(header, rows, f"Stretch (nat) of networks that learned, mean ± standard deviation over seeds: {caption}", numbers=range(7))
+    text = "Stretch (nat) of networks that learned, mean ± standard deviation over seeds"
+    return Table(header, rows, f"{text}: {caption}", numbers=range(7))
 
 
 def open_tables(settings: dict[str, Levels]) -> list[Table]:
