@@ -115,7 +115,7 @@ def run(context: Context) -> Part:
         settings={
             "grid": f"{nodes} × {nodes} nodes over the square; colours from −4 to 4 nat",
             "rays": "180 from the centre, 401 steps to the half-width of the square",
-            "epochs": "200, and 60 at N = 250" if not context.quick else "40, of fewer points",
+            "epochs": "200, and 120 at N = 250" if not context.quick else "40, of fewer points",
             "ridges": "C-ridges of ln σ₁, refined off the grid with exact derivatives",
         },
         notes=[

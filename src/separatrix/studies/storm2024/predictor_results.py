@@ -158,13 +158,13 @@ def ranking_note(result: Result) -> str:
 
 
 def _standing(table: dict[str, Quality]) -> str:
-    """What the exponent is better than, no different from, and worse than; its twin at the logits is left out."""
-    groups: dict[str, list[str]] = {"better than": [], "no different from": [], "worse than": []}
+    """What the exponent is better than, not told apart from, and worse than; its twin at the logits is left out."""
+    groups: dict[str, list[str]] = {"better than": [], "not told apart from": [], "worse than": []}
     for name, other in table.items():
         if name not in (EXPONENT, READOUT):
             value = table[EXPONENT].value - other.value
             low, high = interval(table[EXPONENT].resampled - other.resampled, value) or (value, value)
-            groups["better than" if low > 0 else "worse than" if high < 0 else "no different from"].append(
+            groups["better than" if low > 0 else "worse than" if high < 0 else "not told apart from"].append(
                 f"{name} ({other.value:.3f})"
             )
     return "; ".join(f"{word} {', '.join(names)}" for word, names in groups.items() if names)

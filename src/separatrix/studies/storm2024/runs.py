@@ -31,7 +31,7 @@ def field_runs(scale: Scale) -> Runs:
     return [
         *_runs((10,), DEPTHS, (0, 1, 2, 3, 4)),
         *_runs((50,), DEPTHS, (0, 1, 2)),
-        *_runs((250,), DEPTHS, (0,), epochs=60),
+        *_runs((250,), DEPTHS, (0,), epochs=120),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Levels = dict[tuple[int, int], dict[str, np.ndarray]]
-Fits = dict[int, dict[str, tuple[float, float, float]]]
+Fits = Mapping[int, Mapping[str, Sequence[float]]]
 
 LETTER_WIDTHS = (5, 9, 16, 29, 95, 150)
 LETTER = {

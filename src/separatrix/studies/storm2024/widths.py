@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from separatrix.studies.ledger import Finding
@@ -28,6 +30,15 @@ FIT_BELOW = 0.75
 """Widths take part in the fits of the centre while its level is below this share of the way up to the ring's."""
 
 TARGETS = {claim.id: claim.numbers for claim in CLAIMS}
+
+
+class Fit(NamedTuple):
+    """A fitted number with its interval, and how many networks it stands on."""
+
+    value: float
+    low: float
+    high: float
+    networks: int
 
 
 class Tally:
@@ -71,7 +82,7 @@ def unsaturated(found: Levels, depth: int) -> list[int]:
     ]
 
 
-def centre_fits(found: Levels, depth: int, draws: int = 1000) -> dict[str, tuple[float, float, float]]:
+def centre_fits(found: Levels, depth: int, draws: int = 1000) -> dict[str, Fit]:
     """Slope of E_c in ln N, C_c at slope 1, and ln N_c = E_d + C_c L, with 95 % bootstrap intervals over seeds."""
     widths = unsaturated(found, depth)
     if len(widths) < 2:
@@ -94,7 +105,11 @@ def centre_fits(found: Levels, depth: int, draws: int = 1000) -> dict[str, tuple
     spread = np.quantile([fit(True) for _ in range(draws)], [0.025, 0.975], axis=0)
     names = ("slope", "C_c", "ln N_c")
     # a mean may lie outside its bootstrap interval by rounding where there is a single seed
-    return {n: (v, min(float(lo), v), max(float(hi), v)) for n, v, lo, hi in zip(names, value, *spread, strict=True)}
+    count = sum(map(len, centre))
+    return {
+        n: Fit(v, min(float(lo), v), max(float(hi), v), count)
+        for n, v, lo, hi in zip(names, value, *spread, strict=True)
+    }
 
 
 def run(context: Context) -> Part:
@@ -191,18 +206,20 @@ def _ring_flatness(found: Levels, depths: list[int], short: str) -> Finding:
     return Finding("T2", rows, not_measured=short or ("" if rows else "no depth has two widths with trained networks"))
 
 
-def _interval(what: str, fit: tuple[float, float, float], unit: str, **more: object) -> Measurement:
+def _interval(what: str, fit: Fit, unit: str, **more: object) -> Measurement:
     return Measurement(
         what,
-        fit[0],
+        fit.value,
         unit,
-        interval=(fit[1], fit[2]),
+        n=fit.networks,
+        of="networks",
+        interval=(fit.low, fit.high),
         spread_name="95 % bootstrap interval over seeds",
         **more,  # type: ignore[arg-type]
     )
 
 
-def _slopes(fits: dict[int, dict[str, tuple[float, float, float]]], short: str) -> Finding:
+def _slopes(fits: dict[int, dict[str, Fit]], short: str) -> Finding:
     rows = [
         _interval(f"slope of E_c in ln N, L = {d}", fits[d]["slope"], "nat", target=1.0,
                   accept=between(0.75, 1.25) if d in (8, 12) and not short else None)
@@ -212,7 +229,7 @@ def _slopes(fits: dict[int, dict[str, tuple[float, float, float]]], short: str) 
     return Finding("T3", rows, not_measured=missing)
 
 
-def _falls(fits: dict[int, dict[str, tuple[float, float, float]]], short: str) -> Finding:
+def _falls(fits: dict[int, dict[str, Fit]], short: str) -> Finding:
     rows = [
         _interval(f"C_c, L = {d}", fits[d]["C_c"], "nat", target=TARGETS["T4"][f"L={d}"],
                   accept=None if short or d == 2 else between(0.2, 0.4))
@@ -222,13 +239,15 @@ def _falls(fits: dict[int, dict[str, tuple[float, float, float]]], short: str) -
     return Finding("T4", rows, not_measured=missing)
 
 
-def _crossovers(fits: dict[int, dict[str, tuple[float, float, float]]], short: str) -> Finding:
+def _crossovers(fits: dict[int, dict[str, Fit]], short: str) -> Finding:
     rows = []
     for d in fits:
         if fits[d]:
-            value, low, high = (float(np.exp(v)) for v in fits[d]["ln N_c"])
+            found = fits[d]["ln N_c"]
+            value, low, high = (float(np.exp(v)) for v in found[:3])
+            grown = Fit(value, low, high, found.networks)
             target = TARGETS["T5"][f"L={d}"]
-            rows.append(_interval(f"N_c, L = {d}", (value, low, high), "units", target=target,
+            rows.append(_interval(f"N_c, L = {d}", grown, "units", target=target,
                                   accept=None if short else factor(target, 2.0)))  # fmt: skip
     return Finding("T5", rows, not_measured=short or ("" if rows else "nothing could be fitted"))
 
