@@ -120,9 +120,28 @@ def run(context: Context) -> Part:
         },
         notes=[
             "Ridges and boundaries are found by the same rule for every panel; nothing is thresholded by its level, so "
-            "that ridges away from the boundary are shown too. The distances are those of all of them."
+            "that ridges away from the boundary are shown too. The distances are those of all of them.",
+            *_splits(found),
         ],
     )
+
+
+def _splits(found: dict[tuple[int, int], Measured]) -> list[str]:
+    """A sentence for architectures whose boundary is mostly no ridge, though the ridges are near."""
+    split = []
+    for (width, depth), one in sorted(found.items()):
+        ridged = one.ridged[one.nets.learned]
+        if len(ridged) and np.mean(ridged) < 0.6:
+            split.append(f"N = {width}, L = {depth} ({np.mean(ridged):.0%} of its points are a maximum)")
+    if not split:
+        return []
+    return [
+        "Near the boundary is not on it: for "
+        + ", ".join(split)
+        + " the ring has split into two ridges, one on either "
+        "side, with the boundary in the valley between them, about a cell of the grid away from each. The eye, and the "
+        "largest stretch along a ray, do not tell this from a ridge on the boundary."
+    ]
 
 
 def _errors(found: dict[tuple[int, int], Measured], short: str) -> Finding:
