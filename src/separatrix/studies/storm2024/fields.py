@@ -139,8 +139,8 @@ def _splits(found: dict[tuple[int, int], Measured]) -> list[str]:
         "Near the boundary is not on it: for "
         + ", ".join(split)
         + " the ring has split into two ridges, one on either "
-        "side, with the boundary in the valley between them, about a cell of the grid away from each. The eye, and the "
-        "largest stretch along a ray, do not tell this from a ridge on the boundary."
+        "side, with the boundary in the valley between them, a cell or two of the grid away (second table). The eye, "
+        "and the largest stretch along a ray, do not tell this from a ridge on the boundary."
     ]
 
 
