@@ -28,11 +28,11 @@ def errors_figure(frozen: dict[float, dict[int, np.ndarray]], trained: dict[int,
         for claim, colour in (("T6", colours[1]), ("T7", colours[0])):
             points = {int(k[2:]): v for k, v in _LETTER[claim].items() if k.startswith("N=")}
             ax.plot(list(points), list(points.values()), "x", color=colour, ms=5, mew=1)
-        ax.set(xscale="log", yscale="log", xlabel="width N", ylabel="test error (%)", ylim=(0.1, 80))
+        ax.set(xscale="log", yscale="log", xlabel="width N", ylabel="test error (%)", ylim=(0.02, 80))
         ax.set_xticks([5, 10, 20, 50, 100], labels=["5", "10", "20", "50", "100"])
         ax.set_yticks([0.1, 1, 10, 50], labels=["0.1", "1", "10", "50"])
         ax.minorticks_off()
-        ax.legend(frameon=False, fontsize=7.5, loc="lower left")
+        ax.legend(frameon=False, fontsize=7.5, loc="lower left", ncols=2)
         style.frame(ax, open_corner=True)
 
     return Figure(

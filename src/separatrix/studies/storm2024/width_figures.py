@@ -50,7 +50,7 @@ def levels(found: Levels, fits: Fits) -> Figure:
             ax.minorticks_off()
             style.frame(ax, open_corner=True)
         panels[0].set_ylabel("ln σ₁ (nat)")
-        panels[0].legend(frameon=False, fontsize=8, loc="lower right")
+        panels[1].legend(frameon=False, fontsize=8, loc="lower right")
 
     return Figure(
         "Boundary and centre against width",
