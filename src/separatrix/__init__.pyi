@@ -1,10 +1,15 @@
-from . import data, ensembles, figures, report, results, studies, sweeps, systems, tangent, testing
+from . import data, ensembles, figures, local, report, results, studies, sweeps, systems, tangent, testing
+from .local.affine import affine
+from .local.spectrum import spectrum
 from .results.errors import ArgumentError, SeparatrixWarning
 from .results.status import Status
 from .sweeps.running import sweep
+from .systems import parametrizations
 from .systems.depth import Depth
 from .systems.flow import Flow
 from .systems.listing import layers
+from .systems.loop import Loop
+from .systems.loop_modules import Euler, Feedback, Scaled
 from .systems.maps import Map
 from .tangent.boundary import decision_boundary
 from .tangent.boundary_scores import boundary_scores
@@ -16,10 +21,15 @@ from .tangent.ridges import ridges
 __all__ = [
     "ArgumentError",
     "Depth",
+    "Euler",
+    "Feedback",
     "Flow",
+    "Loop",
     "Map",
+    "Scaled",
     "SeparatrixWarning",
     "Status",
+    "affine",
     "boundary_scores",
     "curve_distance",
     "data",
@@ -29,10 +39,13 @@ __all__ = [
     "ftle",
     "grid",
     "layers",
+    "local",
+    "parametrizations",
     "plane",
     "report",
     "results",
     "ridges",
+    "spectrum",
     "studies",
     "sweep",
     "sweeps",

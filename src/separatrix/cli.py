@@ -169,7 +169,8 @@ def study(
 
     made = run_study(name, scale=scale, out=out, store=store, parts=part, seed=seed, progress=not quiet)
     print(plain(made.ledger))
-    print(f"wrote {made.page} and {', '.join(path.name for path in made.files)} in {made.seconds:.0f} s")
+    names = ", ".join(path.name for path in made.files)
+    print(f"wrote {made.page}, {names} and {len(made.pictures)} figures in {made.seconds:.0f} s")
     if made.failures:
         print(f"these parts failed, the page says why: {', '.join(made.failures)}", file=sys.stderr)
         raise typer.Exit(1)

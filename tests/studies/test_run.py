@@ -100,11 +100,26 @@ def test_without_one_of_its_parts_a_claim_has_no_verdict(study, tmp_path):
     assert "--part first" in run.page.read_text("utf-8")
 
 
+def test_every_figure_is_a_file_that_stands_alone(made):
+    from xml.etree import ElementTree
+
+    shown = [figure for outcome in made.outcomes if outcome.part for figure in outcome.part.figures]
+    assert len(made.pictures) == len(shown) > 0 and len(set(made.pictures)) == len(shown)
+    for path, figure in zip(made.pictures, shown, strict=True):
+        assert path.parent == made.page.parent / "figures"
+        if isinstance(figure.picture, bytes):
+            assert path.suffix == ".png" and path.read_bytes() == figure.picture
+        else:
+            text = path.read_text("utf-8")
+            assert ElementTree.fromstring(text).tag.endswith("svg") and "var(" not in text
+
+
 def test_files_are_the_ledger(made):
     assert [path.name for path in made.files] == ["trial-ledger.json", "trial-ledger.md"]
     assert Ledger.load(made.files[0]) == made.ledger
     assert made.files[1].read_text("utf-8") == made.ledger.to_markdown()
     assert sorted(path.name for path in made.page.parent.iterdir()) == [
+        "figures",
         "store",
         "trial-ledger.json",
         "trial-ledger.md",

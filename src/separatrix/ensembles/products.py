@@ -128,7 +128,7 @@ class Products:
     def gradient(
         self, weights: dict[str, Tensor], slots: dict[str, Tensor], x: Tensor, y: Tensor, private: bool
     ) -> tuple[Tensor, Tensor]:
-        """Losses (member,) and outputs (member, batch, out) at a batch; gradients are added into ``slots``.
+        """Losses (member,) and outputs (member, batch, out) at a batch; gradients replace what ``slots`` hold.
 
         Rows are shared, (batch, in), or ``private``, (member, batch, in), and targets likewise.
         """
@@ -148,8 +148,9 @@ class Products:
 
         def backward(job: tuple[slice, list[list[Tensor]]]) -> None:
             part, blocks = job
+            put = _Put(slots, part)
             for at, kept in zip(starts, blocks, strict=True):
-                self._backward(weights, slots, part, kept, slopes[part, at : at + step].mT)
+                self._backward(weights, put, kept, slopes[part, at : at + step].mT)
 
         self._each(backward, list(zip(parts, passed, strict=True)))
         return losses, outputs
@@ -202,27 +203,41 @@ class Products:
             kept = [*kept, x] if keep else [x]
         return kept
 
-    def _backward(
-        self, weights: dict[str, Tensor], slots: dict[str, Tensor], part: slice, kept: list[Tensor], slope: Tensor
-    ) -> None:
-        """Add one block's share to the gradients."""
+    def _backward(self, weights: dict[str, Tensor], put: _Put, kept: list[Tensor], slope: Tensor) -> None:
+        """Give one block's share to the gradients."""
         slope = slope.contiguous()
         for place in range(len(self.layers) - 1, -1, -1):
             layer, value = self.layers[place], kept[place]
             if isinstance(layer, Activation):
                 slope = _through(layer.function, slope, value)
                 continue
-            grad = slots[layer.weight][part]
-            if value.ndim == 2 and value.shape[1] >= _WORTH_COPY:
+            if layer.weight not in put.slots:
+                pass
+            elif value.ndim == 2 and value.shape[1] >= _WORTH_COPY:
                 members, n, b = slope.shape
-                grad.add_(torch.mm(slope.view(members * n, b), value.mT).view(members, n, -1))
+                put(layer.weight, torch.mm(slope.view(members * n, b), value.mT).view(members, n, -1))
             else:
-                # in two steps: torch is three times slower at adding a product to a strided view
-                grad.add_(torch.bmm(slope, value.mT.expand(len(slope), -1, -1)))
+                # torch is three times slower at a product into a strided view than at product and copy apart
+                put(layer.weight, torch.bmm(slope, value.mT.expand(len(slope), -1, -1)))
             if layer.bias is not None:
-                slots[layer.bias][part].add_(slope.sum(2))
+                put(layer.bias, slope.sum(2))
             if place:
-                slope = torch.bmm(weights[layer.weight][part].mT, slope)
+                slope = torch.bmm(weights[layer.weight][put.part].mT, slope)
+
+
+class _Put:
+    """Gradients of a block of members: the first share of a parameter is written, the next ones are added."""
+
+    def __init__(self, slots: dict[str, Tensor], part: slice) -> None:
+        self.slots, self.part = slots, part
+        self._begun: set[str] = set()
+
+    def __call__(self, name: str, share: Tensor) -> None:
+        if name not in self.slots:
+            return
+        slot = self.slots[name][self.part]
+        slot.add_(share) if name in self._begun else slot.copy_(share)
+        self._begun.add(name)
 
 
 def _through(function: Callable[[Tensor], Tensor], slope: Tensor, kept: Tensor) -> Tensor:

@@ -261,7 +261,6 @@ def _train_chunk(
             for at in range(0, len(task.X), task.batch):
                 rows = order[..., at : at + task.batch]
                 y = task.y[rows]
-                weights.clear()
                 losses, outputs = route.gradient(weights.state(), weights.slots(), task.X[rows], y, private)
                 weights.optimizer.step()
                 histories.add(losses, outputs, y, private)

@@ -43,7 +43,7 @@ class Vmapped:
     def gradient(
         self, state: dict[str, Tensor], slots: dict[str, Tensor], x: Tensor, y: Tensor, private: bool
     ) -> tuple[Tensor, Tensor]:
-        """Losses (member,) and outputs (member, batch, ...) at a batch; gradients are added into ``slots``."""
+        """Losses (member,) and outputs (member, batch, ...) at a batch; gradients replace what ``slots`` hold."""
         with torch.enable_grad():
             leaves = {name: state[name].detach().requires_grad_() for name in slots}
             outputs = self._forward(state | leaves, x, private)
@@ -51,5 +51,5 @@ class Vmapped:
             found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
         for slot, grad in zip(slots.values(), found, strict=True):
             if grad is not None:
-                slot.add_(grad)
+                slot.copy_(grad)
         return losses.detach(), outputs.detach()

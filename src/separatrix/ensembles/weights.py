@@ -64,14 +64,9 @@ class Weights:
         return self._views(self.flat.detach()) | self.fixed
 
     def slots(self) -> dict[str, Tensor]:
-        """Where gradients are added, by name, (member, *shape)."""
+        """Where gradients are put, by name, (member, *shape)."""
         assert self.flat.grad is not None
         return self._views(self.flat.grad)
-
-    def clear(self) -> None:
-        """Put gradients to zero."""
-        assert self.flat.grad is not None
-        self.flat.grad.zero_()
 
     def _views(self, flat: Tensor) -> dict[str, Tensor]:
         parts = flat.split([shape.numel() for shape in self.shapes.values()], 1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _FLAT = {style.INK, style.QUIET, style.GROUND, "#ffffff"}
 _KEPT = {style.ON_IMAGE, style.HALO}
+_PAPER = "#fcfbf9"
 
 
 def draw(paint: Callable[[Axes], object], *, size: tuple[float, float], alt: str, name: str) -> Markup:
@@ -81,6 +82,14 @@ def _themed(match: re.Match[str], follow: set[str]) -> str:
     """Let the page exchange a colour in the dark."""
     what, color = match.groups()
     return f"{what}: var(--on{color[1:]}, {color})" if color in follow else match[0]
+
+
+def standalone(element: str) -> str:
+    """Return a file of its own for an SVG element of a page: on light ground, in its light colours and a plain font."""
+    body = re.sub(r"var\(--on[0-9a-f]{6}, (#[0-9a-f]{6})\)", r"\1", element)
+    body = "\n".join(line.rstrip() for line in body.replace("var(--sans)", "DejaVu Sans, sans-serif").splitlines())
+    ground = f'<rect width="100%" height="100%" fill="{_PAPER}"/>'
+    return re.sub(r"(<svg[^>]*>)", lambda match: match[1] + ground, body, count=1)
 
 
 def dark_colors(page: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from separatrix.results.progress import Progress
 from separatrix.studies.ledger import Claim, Entry, Ledger
 from separatrix.studies.study import SCALES, Context, MissingData, Part, Piece, Scale, Study
 
-NAMES = ("storm2024",)
+NAMES = ("storm2024", "drgona2022")
 """Modules of this package that hold a ``STUDY``."""
 
 
@@ -59,6 +59,8 @@ class StudyRun:
     page : Path
     files : list of Path
         The ledger as JSON and as Markdown.
+    pictures : list of Path
+        Every figure as SVG or PNG.
     ledger : Ledger
     outcomes : list of Outcome
     seconds : float
@@ -68,6 +70,7 @@ class StudyRun:
 
     page: Path
     files: list[Path]
+    pictures: list[Path]
     ledger: Ledger
     outcomes: list[Outcome]
     seconds: float
@@ -112,7 +115,8 @@ def run_study(
     scale : {"quick", "paper"}
         Size of everything; each part says what it does at which scale.
     out : str or Path, optional
-        Folder for ``NAME.html``, ``NAME-ledger.json`` and ``NAME-ledger.md``; by default ``studies/NAME-SCALE``.
+        Folder for ``NAME.html``, ``NAME-ledger.json``, ``NAME-ledger.md`` and the figures as files, in ``figures``; by
+        default ``studies/NAME-SCALE``.
     store : str or Path, optional
         Folder in which parts keep results of single runs, so that a run that was cut off goes on where it stopped; by
         default ``store`` in ``out``.
@@ -150,6 +154,7 @@ def run_study(
             raise ArgumentError(name, repr(str(path)), f"the folder cannot be made ({error})") from error
 
     from separatrix.studies.origin import code_state, machine
+    from separatrix.studies.picture_files import write_pictures
     from separatrix.studies.study_page import render
 
     commit, created = code_state(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -169,13 +174,14 @@ def run_study(
     page = folder / f"{study.name}.html"
     files = [ledger.save(folder / f"{study.name}-ledger.json"), folder / f"{study.name}-ledger.md"]
     files[1].write_text(ledger.to_markdown(), "utf-8")
+    pictures = write_pictures([(o.piece.name, o.part) for o in outcomes if o.part], folder / "figures")
     command = f"separatrix study {study.name}{tail}" + "".join(f" --part {name}" for name in parts or ())
     text = render(study, ledger, outcomes, data=context.used, seconds=seconds, command=command, commit=commit)
     # a page that is being read is whole, the old or the new one
     fresh = page.with_suffix(".html.new")
     fresh.write_text(text, "utf-8")
     os.replace(fresh, page)
-    return StudyRun(page, files, ledger, outcomes, seconds, [o.piece.name for o in outcomes if o.failure])
+    return StudyRun(page, files, pictures, ledger, outcomes, seconds, [o.piece.name for o in outcomes if o.failure])
 
 
 def _attempt(piece: Piece, study: Study, context: Context) -> Outcome:
