@@ -28,12 +28,14 @@ NETWORKS = {
     "2-200x8-1": (2, [200] * 8, 1),
     "784-20x16-10": (784, [20] * 16, 10),
 }
+ENSEMBLE = "2-10x8-1"
+SHAPES = {**NETWORKS, ENSEMBLE: (2, [10] * 8, 1)}
 BUDGET = 512 * 10**6
 
 
-def network(name: str) -> nn.Sequential:
-    inputs, hidden, outputs = NETWORKS[name]
-    torch.manual_seed(0)
+def network(name: str, seed: int = 0) -> nn.Sequential:
+    inputs, hidden, outputs = SHAPES[name]
+    torch.manual_seed(seed)
     layers: list[nn.Module] = []
     for width in hidden:
         layers += [nn.Linear(inputs, width), nn.Tanh()]
@@ -165,6 +167,29 @@ def report(row: dict) -> None:
     )
 
 
+def compare_ensemble(quick: bool, device: str) -> list[dict]:
+    """A stack in one call, and its members one by one."""
+    count, side = 20 if quick else 100, 20
+    grid = sx.grid((-1, 1), (-1, 1), shape=(side, side))
+    stack = sx.ensembles.Stack([network(ENSEMBLE, seed) for seed in range(count)]).to(device)
+    members = stack.members
+    sync = torch.cuda.synchronize if device == "cuda" else lambda: None
+    rows = []
+    for layers in ("all", "output"):
+        contestants: dict[str, Callable] = {
+            "separatrix": partial(sx.ftle, stack, grid, layers=layers, memory=BUDGET),
+            "member by member": lambda layers=layers: [sx.ftle(m, grid, layers=layers, memory=BUDGET) for m in members],
+        }
+        seconds = {key: median(v) for key, v in rounds(contestants, 3 if quick else 7, sync).items()}
+        rows.append({"network": f"{count} of {ENSEMBLE}", "layers": layers, "points": len(grid), **seconds})
+        print(
+            f"{rows[-1]['network']:>15} {layers:>6} {len(grid):>7} points  {seconds['separatrix'] * 1e3:8.1f} ms  "
+            f"slower: member by member {seconds['member by member'] / seconds['separatrix']:8.1f}x",
+            flush=True,
+        )
+    return rows
+
+
 def peak_memory(name: str, layers: str) -> float:
     """Megabytes that the call, its result included, adds to the peak of a process of its own."""
     done = subprocess.run(
@@ -188,15 +213,17 @@ def _print_peak(name: str, layers: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=list(NETWORKS))
+    parser.add_argument("--only", choices=list(SHAPES))
     parser.add_argument("--peak", nargs=2, metavar=("NETWORK", "LAYERS"))
     options = parser.parse_args()
     if options.peak:
         _print_peak(*options.peak)
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    names = [options.only] if options.only else list(NETWORKS)
+    names = [name for name in NETWORKS if options.only in (None, name)]
     rows = [row for name in names for row in compare(name, options.quick, device)]
+    if options.only in (None, ENSEMBLE):
+        rows += compare_ensemble(options.quick, device)
     print("limit: (1 + d) plain forward passes of the same model and points, in its best chunk")
     if not options.quick and not options.only:
         print("written to", write("depth", rows).name)

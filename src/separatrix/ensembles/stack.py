@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -71,6 +71,32 @@ class Stack(nn.Module):
     def members(self) -> list[nn.Module]:
         """Every member as an ordinary module."""
         return list(self)
+
+    def in_turn(self, places: Iterable[int] | None = None) -> Iterator[nn.Module]:
+        """One ordinary module that becomes each member in turn (all, or those at ``places``), without copies.
+
+        Its tensors are views of the stack's. Be done with one member before the next is taken.
+        """
+        stacked = _tensors(self.network)
+        module = filled(self.network, stacked)
+        names = {id(t): name for name, t in _tensors(module).items()}
+        slots = [
+            (table, key, names[id(tensor)])
+            for part in module.modules()
+            for table in (part._parameters, part._buffers)
+            for key, tensor in table.items()
+            if tensor is not None
+        ]
+        for place in range(len(self)) if places is None else places:
+            new = {
+                name: nn.Parameter(t.detach()[place], t.requires_grad)
+                if isinstance(t, nn.Parameter)
+                else t.detach()[place]
+                for name, t in stacked.items()
+            }
+            for table, key, name in slots:
+                table[key] = new[name]  # type: ignore[assignment]
+            yield module
 
     def forward(self, x: Tensor) -> Any:
         """Values of all members at a batch: (batch, ...) -> (member, batch, ...), in dicts and tuples too."""

@@ -54,29 +54,25 @@ def centred_chords(curve: Curve, z: Tensor, centre: Tensor) -> tuple[Tensor, Ten
 
 
 def backward(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors) -> Affine:
-    """Carry the outputs' rows back to the input: a pass of the network for each output."""
+    """Carry the outputs' rows back to the input: a pass of the network for each output, and one for the offsets."""
     count, blocks = len(x), network.blocks
     steps = _steps(network, x, factors)
     rows: dict[int, Tensor] = {}
     eye = torch.eye(network.outputs, dtype=x.dtype, device=x.device)
-    b = torch.zeros(count, network.outputs, dtype=x.dtype, device=x.device)
     for place in range(len(blocks), 0, -1):
         block = blocks[place - 1]
         if block.curve is None:
             at_z = eye[:, None, :]  # (outputs, 1, n): the same for all points
         elif place in rows:
-            slope, offset = steps[place - 1]
-            at_v = rows.pop(place)
-            b += torch.einsum("obn,bn->bo", at_v.expand(-1, count, -1), offset)
-            at_z = at_v * slope
+            at_v, slope = rows.pop(place), steps[place - 1][0]
+            at_z = at_v.mul_(slope) if at_v.shape[1] == count else at_v * slope
         else:
             continue
-        b += (at_z @ block.bias.to(x)).T
         for source, weight in block.weights.items():
             share = at_z @ weight.to(x)
             rows[source] = rows[source] + share if source in rows else share
     A = rows.get(0, torch.zeros(network.outputs, 1, network.inputs, dtype=x.dtype, device=x.device))
-    return Affine(A.expand(-1, count, -1).transpose(0, 1), b)
+    return Affine(A.expand(-1, count, -1).transpose(0, 1), _offsets(network, x, steps)[-1])
 
 
 def forward(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors) -> list[Affine]:
@@ -84,17 +80,13 @@ def forward(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors)
     count, steps, found = len(x), _steps(network, x, factors), []
     eye = torch.eye(network.inputs, dtype=x.dtype, device=x.device)[:, None, :]
     columns: list[Tensor] = [eye]  # (inputs, batch or 1, n) for each source
-    offsets: list[Tensor] = [torch.zeros_like(x)]
-    for block, (slope, offset) in zip(network.blocks, steps, strict=True):
+    for block, (slope, _), b in zip(network.blocks, steps, _offsets(network, x, steps), strict=True):
         A = torch.zeros(network.inputs, 1, len(block.bias), dtype=x.dtype, device=x.device)
-        b = block.bias.to(x).expand(count, -1)
         for source, weight in block.weights.items():
             A = A + columns[source] @ weight.to(x).T
-            b = b + offsets[source] @ weight.to(x).T
         if block.curve is not None:
-            A, b = A * slope, slope * b + offset
+            A = A * slope
         columns.append(A)
-        offsets.append(b)
         found.append(Affine(A.expand(-1, count, -1).permute(1, 2, 0), b))
     return found
 
@@ -109,6 +101,18 @@ def local(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors) -
         else:
             found.append(Affine(slope[:, :, None] * weight.to(x), slope * bias + offset))
     return found
+
+
+def _offsets(network: Lure, x: Tensor, steps: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """Offset b (batch, n) of the map from the input to every block's value."""
+    found = [torch.zeros_like(x)]
+    for block, (slope, offset) in zip(network.blocks, steps, strict=True):
+        b = block.bias.to(x).expand(len(x), -1)
+        for source, weight in block.weights.items():
+            if source:
+                b = b + found[source] @ weight.to(x).T
+        found.append(b if block.curve is None else slope * b + offset)
+    return found[1:]
 
 
 def _steps(network: Lure, x: Tensor, factors: Factors) -> list[tuple[Tensor, Tensor]]:

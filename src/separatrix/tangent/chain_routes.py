@@ -1,19 +1,21 @@
-"""Tangents carried through a plain multilayer network, one matrix product a layer.
+"""Tangents carried through plain multilayer networks, one matrix product a layer.
 
-Layout: components first, points last, so that sums over components and products with slopes run along memory.
+Kernels take the points as (member, points, inputs), or (1, points, inputs) where all members share them, and yield what
+they find for all pairs of a member and a point, the points of one member after those of another. Layout inside: members
+first, then components, points last, so that sums over components and products with slopes run along memory, and a
+network by itself takes plain matrix products without copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import torch
 from torch import Tensor
 
 from separatrix.systems.activations import value_and_slope
 from separatrix.tangent.chain import Affine, Diagonal, PlainChain, Pointwise
-from separatrix.tangent.product import GradedProduct
 from separatrix.tangent.spectrum import Spectrum, Wanted, from_triangles, is_extreme, spectrum, triangle
 from separatrix.tangent.workspace import Workspace
 
@@ -22,7 +24,7 @@ _RESCALE_EVERY = 8
 
 
 class LayerSpectrum(NamedTuple):
-    """What a route yields for one layer and one chunk of points."""
+    """What a route yields for one layer and one chunk of points, or of pairs of a member and a point."""
 
     place: int
     """Position among the chosen layers."""
@@ -42,9 +44,20 @@ class Entry(NamedTuple):
     """
 
     first: Tensor | None
-    """Columns after the first step, (n, r); None when that step is not a matrix."""
+    """Columns after the first step, (member, n, r); None when that step is not a matrix."""
     back: Tensor | None
-    """Q, (m, r); None when nothing was reduced."""
+    """Q, (member, m, r); None when nothing was reduced."""
+
+    def of(self, members: slice | Tensor) -> Entry:
+        """The entry of some members."""
+        return Entry(*(None if part is None else part[members] for part in self))
+
+    def turn_back(self, found: Spectrum) -> Spectrum:
+        """Right directions in all inputs."""
+        if self.back is None or found.right is None:
+            return found
+        reduced = found.right.double().unflatten(0, (len(self.back), -1))
+        return found._replace(right=torch.matmul(reduced, self.back.mT[:, None]).flatten(0, 1))
 
 
 def enter(chain: PlainChain, scale: Tensor) -> Entry:
@@ -53,16 +66,10 @@ def enter(chain: PlainChain, scale: Tensor) -> Entry:
     if not isinstance(step, Affine):
         return Entry(None, None)
     matrix = step.weight * scale
-    if matrix.shape[0] >= matrix.shape[1]:
+    if matrix.shape[1] >= matrix.shape[2]:
         return Entry(matrix, None)
     q, r = torch.linalg.qr(matrix.mT.double())
     return Entry(r.mT.to(matrix.dtype), q)
-
-
-def _turn_back(found: Spectrum, entry: Entry) -> Spectrum:
-    if entry.back is None or found.right is None:
-        return found
-    return found._replace(right=found.right.double() @ entry.back.mT)
 
 
 def forward_columns(
@@ -72,52 +79,49 @@ def forward_columns(
 
     Cost: (1 + d) forward passes for d columns, and the spectra.
     """
-    count = len(points)
+    g, count = chain.members, points.shape[1]
     state = points.mT
-    # until the first activation all points share their tangents, (n, d, 1)
-    tangents = torch.diag(scale)[:, :, None]
+    # until the first activation all points share their tangents, (member, n, d, 1), until the first matrix all members
+    tangents = torch.diag(scale)[None, :, :, None]
     log: Tensor | None = None
     nonsmooth: Tensor | None = None
     matrices = 0
     later: list[tuple[int, Tensor, Tensor, Tensor | None, Tensor]] = []
     for place, step in enumerate(chain.steps, start=1):
-        n = step.weight.shape[0] if isinstance(step, Affine) else len(state)
         if isinstance(step, Affine):
             matrices += 1
-            state = _affine(step, state, space.other("state", state, n, count))
+            n = step.weight.shape[1]
+            state = product(step.weight, state, space.other("state", state, g, n, count), step.bias)
             if place == 1 and entry.first is not None:
-                tangents = entry.first[:, :, None]
+                tangents = entry.first[..., None]
             else:
-                m, d, b = tangents.shape
-                carried = space.other("tangents", tangents, n, d, b)
-                torch.mm(step.weight, tangents.reshape(m, d * b), out=carried.view(n, d * b))
-                tangents = carried
+                carried = space.other("tangents", tangents, g, n, *tangents.shape[2:])
+                tangents = product(step.weight, tangents, carried)
             if matrices % _RESCALE_EVERY == 0:
                 tangents, grown = _rescaled(tangents)
-                log = grown.expand(count) if log is None else log + grown
+                log = grown.expand(g, count) if log is None else log + grown
         else:
             if isinstance(step, Diagonal):
-                state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
-                slope = step.factor[:, None]
+                state, slope = scaled(step, state)
             else:
-                nonsmooth = _on_kink(step, state, tangents, nonsmooth)
-                out = space.other("state", state, n, count), space.take("slope", n, count)
+                nonsmooth = met_kink(step, state, tangents, nonsmooth)
+                out = space.other("state", state, *state.shape), space.take("slope", *state.shape)
                 state, slope = value_and_slope(step.activation, state, out)
-            d = tangents.shape[1]
-            tangents = torch.mul(tangents, slope[:, None], out=space.other("tangents", tangents, n, d, count))
+            tangents = _times(tangents, slope, space, "tangents")
         if place in chain.ends:
-            full = tangents.expand(-1, -1, count)
-            scratch = space.take("scratch", n, count)
+            full = in_columns(tangents.expand(g, -1, -1, count))
+            scratch = space.take("scratch", len(full), g * count)
+            total, hit = _of_pairs(state.sum(1), g), _of_pairs(nonsmooth, g)
             # a block and the last layer in it end at the same place
             same = [i for i, end in enumerate(chain.ends) if end == place]
-            if full.shape[1] == 2 <= n and not wanted.left:
-                grown = log if log is not None else state.new_zeros(count, dtype=torch.float64)
-                later += [(i, triangle(full, scratch), grown, nonsmooth, state.sum(0)) for i in same]
+            if full.shape[1] == 2 <= len(full) and not wanted.left:
+                grown = total.new_zeros(len(total), dtype=torch.float64) if log is None else log.flatten()
+                later += [(i, triangle(full, scratch), grown, hit, total) for i in same]
             else:
-                found = _turn_back(spectrum(full, wanted, log, scratch), entry)
-                yield from (LayerSpectrum(i, found, nonsmooth, torch.isfinite(state.sum(0))) for i in same)
+                found = spectrum(full, wanted, None if log is None else log.flatten(), scratch)
+                yield from (LayerSpectrum(i, entry.turn_back(found), hit, torch.isfinite(total)) for i in same)
     for layer in _all_triangles(later, wanted, points.dtype):
-        yield layer._replace(spectrum=_turn_back(layer.spectrum, entry))
+        yield layer._replace(spectrum=entry.turn_back(layer.spectrum))
 
 
 def _all_triangles(
@@ -137,140 +141,123 @@ def _all_triangles(
         yield LayerSpectrum(place, Spectrum(logs[i], right, None), nonsmooth[i], finite[i])
 
 
-def _affine(step: Affine, state: Tensor, out: Tensor | None = None) -> Tensor:
-    if step.bias is None:
-        return torch.mm(step.weight, state, out=out)
-    return torch.addmm(step.bias[:, None], step.weight, state, out=out)
+def product(weight: Tensor, values: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
+    """One product for all members: weight (member, n, m) times values (member or 1, m, ...), plus bias (member, n)."""
+    flat = values.flatten(2)
+    if len(flat) == 1:
+        # members that share the values are rows of one matrix
+        weight, into = weight.flatten(0, 1), out.view(-1, flat.shape[2])
+        if bias is None:
+            torch.mm(weight, flat[0], out=into)
+        else:
+            torch.addmm(bias.reshape(-1, 1), weight, flat[0], out=into)
+    elif bias is None:
+        torch.bmm(weight, flat, out=out.flatten(2))
+    else:
+        torch.baddbmm(bias[:, :, None], weight, flat, out=out.flatten(2))
+    return out
+
+
+def scaled(step: Diagonal, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and slope of a diagonal step."""
+    return torch.addcmul(step.shift[:, :, None], step.factor[:, :, None], state), step.factor[:, :, None]
+
+
+def _times(carried: Tensor, slope: Tensor, space: Workspace, name: str) -> Tensor:
+    """Columns or rows (member, n, d, points) times slopes (member, n, points); either may be 1 member or point wide."""
+    shape = torch.broadcast_shapes(carried.shape, slope[:, :, None].shape)
+    return torch.mul(carried, slope[:, :, None], out=space.other(name, carried, *shape))
+
+
+def in_columns(jacobians: Tensor) -> Tensor:
+    """Jacobians (member, n, d, points) as (n, d, pairs), which is a copy where there are several members."""
+    return jacobians.permute(1, 2, 0, 3).flatten(2)
+
+
+@overload
+def _of_pairs(values: Tensor, members: int) -> Tensor: ...
+
+
+@overload
+def _of_pairs(values: None, members: int) -> None: ...
+
+
+def _of_pairs(values: Tensor | None, members: int) -> Tensor | None:
+    """Numbers (member or 1, points) of all pairs of a member and a point."""
+    return None if values is None else values.expand(members, -1).flatten()
 
 
 def _rescaled(tangents: Tensor) -> tuple[Tensor, Tensor]:
     """Tangents divided by their largest entry at each point, and its logarithm."""
-    size = tangents.abs().amax((0, 1))
+    size = tangents.abs().amax((1, 2))
     size = torch.where((size > 0) & torch.isfinite(size), size, torch.ones_like(size))
-    return tangents.div_(size), size.double().log()
+    return tangents.div_(size[:, None, None]), size.double().log()
 
 
 def backward_rows(
     chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted, space: Workspace
 ) -> Iterator[LayerSpectrum]:
     """Carry rows back from each chosen end; yield its spectrum. Cost: 1 forward pass, and m per end with m outputs."""
-    count = len(points)
+    g, count = chain.members, points.shape[1]
     state = points.mT
     slopes: list[Tensor | None] = []
     suspect: Tensor | None = None
     finite: dict[int, Tensor] = {}
     for place, step in enumerate(chain.steps):
         slope = None
-        n = step.weight.shape[0] if isinstance(step, Affine) else len(state)
         if isinstance(step, Affine):
-            state = _affine(step, state, space.other("state", state, n, count))
+            out = space.other("state", state, g, step.weight.shape[1], count)
+            state = product(step.weight, state, out, step.bias)
         elif isinstance(step, Diagonal):
-            state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
+            state, slope = scaled(step, state)
         else:
             for at in step.kinks:
-                on = (state == at).any(0)
+                on = (state == at).any(1)
                 suspect = on if suspect is None else suspect | on
-            out = space.other("state", state, n, count), space.take(f"slope {place}", n, count)
-            state, slope = value_and_slope(step.activation, state, out)
+            outs = space.other("state", state, *state.shape), space.take(f"slope {place}", *state.shape)
+            state, slope = value_and_slope(step.activation, state, outs)
         slopes.append(slope)
         if place + 1 in chain.ends:
-            finite[place + 1] = torch.isfinite(state.sum(0))
+            finite[place + 1] = torch.isfinite(_of_pairs(state.sum(1), g))
     nonsmooth: list[Tensor | None] = [None] * len(chain.ends)
     if suspect is not None and bool(suspect.any()):
         # whether a perturbation moves the component off its kink is seen by the columns only
-        for layer in forward_columns(chain, entry, scale, points[suspect], Wanted(), Workspace(scale)):
+        which = suspect.any(0)
+        for layer in forward_columns(chain, entry, scale, points[:, which], Wanted(), Workspace(scale)):
             if layer.nonsmooth is not None:
-                nonsmooth[layer.place] = torch.zeros_like(suspect).masked_scatter(suspect, layer.nonsmooth)
+                hit = torch.zeros(g, count, dtype=torch.bool, device=points.device)
+                hit[:, which] = layer.nonsmooth.unflatten(0, (g, -1)) & suspect[:, which]
+                nonsmooth[layer.place] = hit.flatten()
     for place, end in enumerate(chain.ends):
-        columns = _rows_from(chain, slopes, end, entry, scale, count, space).transpose(0, 1)
-        found = _turn_back(spectrum(columns, wanted), entry)
+        rows = _rows_from(chain, slopes, end, entry, scale, space).expand(g, -1, -1, count)
+        found = entry.turn_back(spectrum(in_columns(rows.transpose(1, 2)), wanted))
         yield LayerSpectrum(place, found, nonsmooth[place], finite[end])
 
 
 def _rows_from(
-    chain: PlainChain,
-    slopes: list[Tensor | None],
-    end: int,
-    entry: Entry,
-    scale: Tensor,
-    count: int,
-    space: Workspace,
+    chain: PlainChain, slopes: list[Tensor | None], end: int, entry: Entry, scale: Tensor, space: Workspace
 ) -> Tensor:
-    """Transposed Jacobians (inputs or reduced inputs, outputs, points) of the first ``end`` steps."""
-    last = chain.steps[end - 1]
-    outputs = len(last.weight) if isinstance(last, Affine) else chain.width_before(end)
-    # until the first activation all points share their rows, (n, m, 1)
-    rows = torch.eye(outputs, dtype=scale.dtype, device=scale.device)[:, :, None]
+    """Transposed Jacobians (member, inputs or reduced inputs, outputs, points) of the first ``end`` steps."""
+    # until the first activation all points share their rows, (member, n, m, 1), until the first matrix all members
+    rows = torch.eye(chain.width_before(end), dtype=scale.dtype, device=scale.device)[None, :, :, None]
     for place in range(end - 1, -1, -1):
         step = chain.steps[place]
-        n, m, b = rows.shape
         if isinstance(step, Affine):
             weight = step.weight.mT if place or entry.first is None else entry.first.mT
-            carried = space.other("rows", rows, len(weight), m, b)
-            torch.mm(weight, rows.reshape(n, m * b), out=carried.view(len(weight), m * b))
-            rows = carried
+            rows = product(weight, rows, space.other("rows", rows, chain.members, weight.shape[1], *rows.shape[2:]))
         else:
-            factor = step.factor[:, None] if isinstance(step, Diagonal) else slopes[place]
-            assert factor is not None
-            wide = max(b, factor.shape[1])
-            rows = torch.mul(rows, factor[:, None], out=space.other("rows", rows, n, m, wide))
-    rows = rows.expand(-1, -1, count)
+            slope = step.factor[:, :, None] if isinstance(step, Diagonal) else slopes[place]
+            assert slope is not None
+            rows = _times(rows, slope, space, "rows")
     return rows if entry.first is not None else rows * scale[:, None, None]
 
 
-def graded(
-    chain: PlainChain, entry: Entry, scale: Tensor, points: Tensor, wanted: Wanted, space: Workspace
-) -> Iterator[LayerSpectrum]:
-    """As :func:`forward_columns`, but orthogonalised after every matrix, so that small singular values keep all digits.
-
-    See :class:`separatrix.tangent.product.GradedProduct`. Meant for float64, and for deep stacks.
-    """
-    del space
-    count = len(points)
-    state = points.mT
-    columns = entry.first.shape[1] if entry.first is not None else len(scale)
-    product = GradedProduct.start(columns, (count,), dtype=points.dtype, device=points.device)
-    # the part of the product since the last orthogonalisation, (points, n, r), and what its entries were summed from
-    pending = size = torch.diag(scale).expand(count, -1, -1)
-    nonsmooth: Tensor | None = None
-    for place, step in enumerate(chain.steps, start=1):
-        if isinstance(step, Affine):
-            state = _affine(step, state)
-            if place == 1 and entry.first is not None:
-                pending, size = entry.first.expand(count, -1, -1), entry.first.abs().expand(count, -1, -1)
-            else:
-                product = product.absorb(pending, size)
-                pending, size = step.weight @ product.q, step.weight.abs() @ product.q.abs()
-        else:
-            if isinstance(step, Diagonal):
-                state = torch.addcmul(step.shift[:, None], step.factor[:, None], state)
-                slope = step.factor[:, None]
-            else:
-                nonsmooth = _on_kink(step, state, pending.permute(1, 2, 0), nonsmooth)
-                state, slope = value_and_slope(step.activation, state)
-            pending, size = pending * slope.mT[:, :, None], size * slope.abs().mT[:, :, None]
-        if place in chain.ends:
-            product = product.absorb(pending, size)
-            found = _turn_back(_spectrum_of(product, wanted), entry)
-            finite = torch.isfinite(state.sum(0))
-            same = [i for i, end in enumerate(chain.ends) if end == place]
-            yield from (LayerSpectrum(i, found, nonsmooth, finite) for i in same)
-            pending, size = product.q, product.q.abs()
-
-
-def _spectrum_of(product: GradedProduct, wanted: Wanted) -> Spectrum:
-    if not wanted.vectors:
-        return Spectrum(product.singular(), None, None)
-    log, right, left = product.singular(directions=True)
-    return Spectrum(log, right[:, : wanted.vectors], left[:, : wanted.vectors])
-
-
-def _on_kink(step: Pointwise, state: Tensor, tangents: Tensor, before: Tensor | None) -> Tensor | None:
+def met_kink(step: Pointwise, state: Tensor, tangents: Tensor, before: Tensor | None) -> Tensor | None:
     """Points where a component sits exactly on a kink and a perturbation moves it, together with earlier ones."""
     for at in step.kinks:
         on = state == at
         if bool(on.any()):
-            moved = (tangents != 0).any(1)
-            hit = (on & moved).any(0)
+            moved = (tangents != 0).any(2)
+            hit = (on & moved).any(1)
             before = hit if before is None else before | hit
     return before

@@ -1,9 +1,9 @@
-"""The arrays of a field while it is computed, and the Dataset that they become."""
+"""The arrays of a field while it is computed."""
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,36 +13,40 @@ from separatrix.tangent.chain_routes import LayerSpectrum
 from separatrix.tangent.inputs import Plane, Points
 from separatrix.tangent.plan import Problem
 
-if TYPE_CHECKING:
-    pass
+_BLOCK = 1 << 16
+"""So many pairs get their status at once, which bounds the memory that this takes."""
 
 
 class Field:
-    """Results of all points and chosen layers, filled chunk by chunk, on the CPU in float64."""
+    """Results of all members, points and chosen layers, filled chunk by chunk, on the CPU in float64.
+
+    Arrays are (layers, pairs, ...); pair i m + j is member i at point j of m.
+    """
 
     def __init__(
         self, where: Plane | Points, problem: Problem, count: int, directions: bool, durations: list[float]
     ) -> None:
-        layers, points = len(problem.chosen), len(where)
+        layers, self.pairs = len(problem.chosen), problem.members * len(where)
+        pairs = self.pairs
         self.where, self.problem, self.count, self.durations = where, problem, count, durations
         # sx.ftle perturbs something else than the plane's coordinates when it starts further on
         self._ranks = problem.ranks
         self.planar = isinstance(where, Plane) and problem.guest.start is None
         # as the routes leave it: on a plane the second value is needed for the gap
         seen = max(count, 2) if isinstance(where, Plane) else count
-        self._log = torch.full((layers, points, seen), -math.inf, dtype=torch.float64)
-        self._finite = torch.zeros(layers, points, dtype=torch.bool)
-        self._nonsmooth = torch.zeros(layers, points, dtype=torch.bool)
-        self._floor = torch.full((points,), math.nan, dtype=torch.float64)
+        self._log = torch.full((layers, pairs, seen), -math.inf, dtype=torch.float64)
+        self._finite = torch.zeros(layers, pairs, dtype=torch.bool)
+        self._nonsmooth = torch.zeros(layers, pairs, dtype=torch.bool)
+        self._floor = torch.full((pairs,), math.nan, dtype=torch.float64)
         self._filled = [0] * layers
-        self.log = torch.empty(layers, points, count, dtype=torch.float64)
-        self.status = torch.empty(layers, points, count, dtype=torch.int8)
-        self.gap = torch.zeros(layers, points, dtype=torch.float64) if isinstance(where, Plane) else None
-        self.direction = torch.full((layers, points, 2), math.nan, dtype=torch.float64) if self.planar else None
+        self.log = torch.empty(layers, pairs, count, dtype=torch.float64)
+        self.status = torch.empty(layers, pairs, count, dtype=torch.int8)
+        self.gap = torch.zeros(layers, pairs, dtype=torch.float64) if isinstance(where, Plane) else None
+        self.direction = torch.full((layers, pairs, 2), math.nan, dtype=torch.float64) if self.planar else None
         self.right = self.left = None
         if directions:
-            self.right = torch.full((layers, points, count, len(problem.scale)), math.nan, dtype=torch.float64)
-            self.left = torch.full((layers, points, count, max(problem.widths)), math.nan, dtype=torch.float64)
+            self.right = torch.full((layers, pairs, count, len(problem.scale)), math.nan, dtype=torch.float64)
+            self.left = torch.full((layers, pairs, count, max(problem.widths)), math.nan, dtype=torch.float64)
         self._scaled = bool((problem.scale != 1).any())
         self._to_plane = self._plane_coordinates() if self.planar else None
 
@@ -80,40 +84,53 @@ class Field:
             self.left[layer, where, :have, : left.shape[2]] = left[:, :have].double().cpu()
 
     def classify(self) -> Tensor:
-        """Give every number its status; return the indices of points that deserve more precision."""
-        lost = torch.zeros(len(self.where), dtype=torch.bool)
-        least = self._floor.log()
-        for layer, chosen in enumerate(self.problem.chosen):
-            rank = min(self._ranks[layer], self._log.shape[2])
-            log, finite = self._log[layer], self._finite[layer]
-            good = finite & (log[:, 0] < math.inf)
-            for index in range(1, rank):
-                good &= ~torch.isnan(log[:, index])
-            log = log if bool(good.all()) else torch.where(good[:, None], log, torch.nan)
-            status = torch.full_like(log, Status.OK if chosen.cut else Status.NOT_A_CUT, dtype=torch.int8)
-            status[:, rank:] = Status.MISSING
-            # an exact zero in float32 may be an underflow, and a stretch that is not finite an overflow
-            unsure = finite & ~good
-            for index in range(rank):
-                zero = log[:, index] == -math.inf
-                below = zero | (log[:, index] < log[:, 0] + least)
-                if bool(below.any()):
-                    status[below, index] = Status.BELOW_PRECISION
-                    status[zero, index] = Status.SINGULAR
-                    unsure |= below
-            if bool(self._nonsmooth[layer].any()):
-                status[self._nonsmooth[layer]] = Status.NONSMOOTH
-            status[~good] = Status.NONFINITE
-            lost |= unsure & (self._floor > 0)
-            self.log[layer], self.status[layer] = log[:, : self.count], status[:, : self.count]
-            if self.gap is not None:
-                self.gap[layer] = log[:, 0] - log[:, 1]
-                self.gap[layer][log[:, 0] == -math.inf] = math.nan
-        return lost.nonzero()[:, 0]
+        """Give every number its status; return the indices of pairs that deserve more precision."""
+        lost = torch.zeros(self.pairs, dtype=torch.bool)
+        for begin in range(0, self.pairs, _BLOCK):
+            part = slice(begin, begin + _BLOCK)
+            least = self._floor[part].log()
+            for layer in range(len(self.log)):
+                lost[part] |= self._classify(layer, part, least)
+        return (lost & (self._floor > 0)).nonzero()[:, 0]
+
+    def _classify(self, layer: int, part: slice, least: Tensor) -> Tensor:
+        rank = min(self._ranks[layer], self._log.shape[2])
+        log, finite, nonsmooth = self._log[layer, part], self._finite[layer, part], self._nonsmooth[layer, part]
+        good = finite & (log[:, 0] < math.inf)
+        for index in range(1, rank):
+            good &= ~torch.isnan(log[:, index])
+        log = log if bool(good.all()) else torch.where(good[:, None], log, torch.nan)
+        usual = Status.OK if self.problem.chosen[layer].cut else Status.NOT_A_CUT
+        status = torch.full_like(log, usual, dtype=torch.int8)
+        status[:, rank:] = Status.MISSING
+        # an exact zero in float32 may be an underflow, and a stretch that is not finite an overflow
+        unsure = finite & ~good
+        for index in range(rank):
+            zero = log[:, index] == -math.inf
+            below = zero | (log[:, index] < log[:, 0] + least)
+            if bool(below.any()):
+                status[below, index] = Status.BELOW_PRECISION
+                status[zero, index] = Status.SINGULAR
+                unsure |= below
+        if bool(nonsmooth.any()):
+            status[nonsmooth] = Status.NONSMOOTH
+        status[~good] = Status.NONFINITE
+        self.log[layer, part], self.status[layer, part] = log[:, : self.count], status[:, : self.count]
+        if self.gap is not None:
+            gap = log[:, 0] - log[:, 1]
+            gap[log[:, 0] == -math.inf] = math.nan
+            self.gap[layer, part] = gap
+        return unsure
 
     def complete(self) -> bool:
-        """Whether every layer of every point was stored."""
-        return min(self._filled) >= len(self.where)
+        """Whether every layer of every pair was stored."""
+        return min(self._filled) >= self.pairs
+
+    def of_member(self, place: int) -> Field:
+        """The stretches and statuses of one member."""
+        alone, own = copy.copy(self), slice(place * len(self.where), (place + 1) * len(self.where))
+        alone.log, alone.status = self.log[:, own], self.status[:, own]
+        return alone
 
     def smooth(self) -> Tensor:
         """Indices of points whose leading stretch can be believed at every layer."""

@@ -1,4 +1,4 @@
-"""The Dataset that fields of one or more networks become."""
+"""The Dataset that a field of one or more networks becomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def dataset(
-    fields: list[Field],
+    field: Field,
     model: object,
     *,
     method: str,
@@ -28,60 +28,57 @@ def dataset(
     settings: dict[str, Any],
 ) -> xr.Dataset:
     """Name everything, and check it against the schema."""
-    first = fields[0]
-    problem, where = first.problem, first.where
+    problem, where = field.problem, field.where
     shape = where.shape
     names = ("x", "y") if isinstance(where, Plane) else ("point",)
     dims = ("member", "layer", *names)
 
-    def array(parts: list[Tensor]) -> np.ndarray:
-        values = torch.stack(parts)
-        return values.reshape(len(fields), len(problem.chosen), *shape, *values.shape[3:]).numpy()
+    def array(values: Tensor) -> np.ndarray:
+        return values.unflatten(1, (problem.members, *shape)).transpose(0, 1).numpy()
 
-    divisor = torch.tensor(first.durations, dtype=torch.float64)[:, None, None]
+    divisor = torch.tensor(field.durations, dtype=torch.float64)[:, None, None]
     data: dict[str, Entry] = {
         "stretch": (
             (*dims, "index"),
-            array([f.log for f in fields]),
+            array(field.log),
             {"long_name": "ln of singular value", "units": "nat"},
         ),
         "exponent": (
             (*dims, "index"),
-            array([f.log / divisor for f in fields]),
+            array(field.log / divisor),
             {"long_name": "finite-time Lyapunov exponent", "units": "1/layer"},
         ),
         "status": (
             (*dims, "index"),
-            array([f.status for f in fields]),
+            array(field.status),
             {"long_name": "status of the stretch", **status_attrs()},
         ),
     }
     optional = {
-        "gap": ([f.gap for f in fields], (), "difference of the two largest stretches"),
+        "gap": (field.gap, (), "difference of the two largest stretches"),
         "direction": (
-            [f.direction for f in fields],
+            field.direction,
             ("axis",),
             "leading right singular direction in the coordinates of the plane; it has no sign",
         ),
-        "right": ([f.right for f in fields], ("index", "input"), "right singular direction"),
-        "left": ([f.left for f in fields], ("index", "state"), "left singular direction"),
+        "right": (field.right, ("index", "input"), "right singular direction"),
+        "left": (field.left, ("index", "state"), "left singular direction"),
     }
-    for name, (parts, more, text) in optional.items():
-        known = [part for part in parts if part is not None]
-        if known:
+    for name, (values, more, text) in optional.items():
+        if values is not None:
             units = {"units": "nat"} if name == "gap" else {}
-            data[name] = ((*dims, *more), array(known), {"long_name": text, **units})
+            data[name] = ((*dims, *more), array(values), {"long_name": text, **units})
     coords: dict[str, Entry] = {
-        "member": (("member",), np.arange(len(fields))),
+        "member": (("member",), np.arange(problem.members)),
         "layer": (("layer",), np.array(problem.labels, dtype=object)),
         "duration": (
             ("layer",),
-            np.array(first.durations),
+            np.array(field.durations),
             {"long_name": "divisor of the exponent", "units": "layer"},
         ),
         "cut": (("layer",), np.array([layer.cut for layer in problem.chosen], dtype=np.int8)),
         "width": (("layer",), np.array(problem.widths)),
-        "index": (("index",), np.arange(1, first.count + 1)),
+        "index": (("index",), np.arange(1, field.count + 1)),
     }
     if isinstance(where, Plane):
         coords |= {"x": (("x",), where.x.numpy()), "y": (("y",), where.y.numpy())}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from separatrix.systems.listing import Anatomy, Layer, anatomy, prepare
 from separatrix.tangent.field import Field
 from separatrix.tangent.field_dataset import dataset
 from separatrix.tangent.inputs import Plane, Points, as_inputs
-from separatrix.tangent.plan import Problem, plan
+from separatrix.tangent.plan import Plan, Problem, plan
 from separatrix.tangent.run import compute, repair
 from separatrix.tangent.selfcheck import verified
 from separatrix.tangent.spectrum import Wanted
@@ -103,6 +103,9 @@ def ftle(
     The limit of the cost is (1 + d) forward passes for d inputs, or 1 + m passes for m outputs. Points whose smaller
     singular values drown in rounding are computed again in float64. What still cannot be believed has a ``status``.
 
+    With the ``chain`` methods all members of a stack are one computation, on the weights as the stack holds them; the
+    others take one member after another, and so does ``verify``.
+
     Examples
     --------
     >>> import torch, separatrix as sx
@@ -111,86 +114,60 @@ def ftle(
     >>> field.stretch.dims
     ('member', 'layer', 'x', 'y', 'index')
     """
-    wish = _Wish(layers, output, start, k, directions, scale, duration, method, parse_bytes(memory), verify)
+    budget = parse_bytes(memory)
     where = as_inputs(inputs, tokens=start is not None)
-    networks = model.members if isinstance(model, Stack) else [model]
-    with track(progress, len(where) * len(networks), "ftle") as advance:
-        done = [_analysed(networks[0], where, wish, advance)]
-        # one architecture: what the calls are, and whether points mix, is looked up once
-        done += [_analysed(network, where, wish, advance, done[0]) for network in networks[1:]]
-    checks = [d.checked for d in done if d.checked is not None]
+    stack = model if isinstance(model, Stack) else None
+    guest = _guest(model if stack is None else stack[0], where, output, start)
+    with guest.visit():
+        seen, coupled = _probe(guest, where)
+        chosen = seen.select(list(layers) if not isinstance(layers, str) else layers)
+        units = _scale(scale, where, guest, seen.entry[0].numel(), start)
+        problem = Problem(guest, seen, chosen, units, Wanted(), budget, stack)
+        most = max(problem.ranks)
+        if k != "all" and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most):
+            raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
+        count = most if k == "all" else k
+        vectors = count if directions else int(isinstance(where, Plane))
+        problem = replace(problem, wanted=Wanted(vectors, left=directions))
+        route = plan(problem, method, coupled=coupled)
+        if route.method == "loop" and method == "auto":
+            why = "its forward pass branches on values" if seen.trace.branches else "its points influence one another"
+            warnings.warn(f"one point at a time, which is slow: {why}", SeparatrixWarning, stacklevel=2)
+        field = Field(where, problem, count, directions, _durations(duration, chosen))
+        with track(progress, field.pairs, "ftle") as advance:
+            used = compute(problem, route, method == "auto", where, field, advance)
+        redone = repair(problem, used, where, field)
+        checked = _checked(problem, used, where, field, verify)
+    if not field.complete():
+        raise RuntimeError("a layer of some points was not computed")
     return dataset(
-        [d.field for d in done],
+        field,
         model,
-        method=done[0].method,
-        recomputed=sum(d.recomputed for d in done),
-        # a NaN, which is a check that found no point, wins
-        checked=(sum(n for n, _ in checks), float(torch.tensor([w for _, w in checks]).max())) if checks else None,
+        method=used.method,
+        recomputed=redone,
+        checked=checked,
         settings={
             "layers": layers if isinstance(layers, str) else list(layers),
             "output": None if output is None else str(output),
             "start": start,
             "k": k,
-            "scale": None if scale is None else str(scale) if isinstance(scale, str) else done[0].units,
+            "scale": None if scale is None else str(scale) if isinstance(scale, str) else units.tolist(),
             "memory": memory,
             "verify": verify,
         },
     )
 
 
-class _Wish(NamedTuple):
-    """Arguments of :func:`ftle`."""
-
-    layers: str | Sequence[str]
-    output: Output
-    start: str | None
-    k: int | Literal["all"]
-    directions: bool
-    scale: Any
-    duration: float | Sequence[float] | None
-    method: str
-    budget: int
-    verify: int
-
-
-class _Analysed(NamedTuple):
-    """What became of one network."""
-
-    field: Field
-    method: str
-    recomputed: int
-    checked: tuple[int, float] | None
-    units: list[float]
-    looks: tuple[Anatomy, bool]
-
-
-def _analysed(
-    network: Any, where: Plane | Points, wish: _Wish, advance: Callable[[int], None], like: _Analysed | None = None
-) -> _Analysed:
-    guest = _guest(network, where, wish.output, wish.start)
-    with guest.visit():
-        seen, coupled = _probe(guest, where) if like is None else like.looks
-        chosen = seen.select(list(wish.layers) if not isinstance(wish.layers, str) else wish.layers)
-        perturbed = seen.entry[0].numel()
-        units = _scale(wish.scale, where, guest, perturbed, wish.start)
-        problem = Problem(guest, seen, chosen, units, Wanted(), wish.budget)
-        most, k = max(problem.ranks), wish.k
-        if k != "all" and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most):
-            raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
-        count = most if k == "all" else k
-        vectors = count if wish.directions else int(isinstance(where, Plane))
-        problem = replace(problem, wanted=Wanted(vectors, left=wish.directions))
-        route = plan(problem, wish.method, coupled=coupled)
-        if route.method == "loop" and wish.method == "auto":
-            why = "its forward pass branches on values" if seen.trace.branches else "its points influence one another"
-            warnings.warn(f"one point at a time, which is slow: {why}", SeparatrixWarning, stacklevel=3)
-        field = Field(where, problem, count, wish.directions, _durations(wish.duration, chosen))
-        used = compute(problem, route, wish.method == "auto", where, field, advance)
-        redone = repair(problem, used, where, field)
-        checked = verified(problem, used, where, field, wish.verify)
-    if not field.complete():
-        raise RuntimeError("a layer of some points was not computed")
-    return _Analysed(field, used.method, redone, checked, units.tolist(), (seen, coupled))
+def _checked(
+    problem: Problem, used: Plan, where: Plane | Points, field: Field, verify: int
+) -> tuple[int, float] | None:
+    """How many points were checked in all, and the worst deviation; None when none were asked for."""
+    if not verify:
+        return None
+    found = [verified(p, used, where, field.of_member(i), verify) for i, p in problem.of_each()]
+    checks = [check for check in found if check is not None]
+    # a NaN, which is a check that found no point, wins
+    return sum(n for n, _ in checks), float(torch.tensor([worst for _, worst in checks]).max())
 
 
 def _guest(model: Any, where: Plane | Points, output: Output, start: str | None) -> Guest:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from separatrix.ensembles.stack import Stack
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import points_per_chunk
 from separatrix.systems.guest import Guest
 from separatrix.systems.listing import Anatomy, Layer, anatomy
 from separatrix.tangent.chain import Affine, PlainChain, plain_chain
-from separatrix.tangent.chain_routes import LayerSpectrum, backward_rows, enter, forward_columns, graded
+from separatrix.tangent.chain_routes import LayerSpectrum, backward_rows, enter, forward_columns
+from separatrix.tangent.graded_route import graded
 from separatrix.tangent.routes import Task, bytes_per_point, forward_mode, reverse_mode, sample_loop
 from separatrix.tangent.spectrum import Wanted
 from separatrix.tangent.workspace import Workspace
@@ -32,6 +34,7 @@ def numel(shape: tuple[int, ...]) -> int:
 
 
 Route = Callable[[Tensor], Iterator[LayerSpectrum]]
+StackRoute = Callable[[Tensor, slice | Tensor], Iterator[LayerSpectrum]]
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,14 @@ class Plan:
     """Relative size below which a singular value is rounding; 0 where every one is resolved."""
     workers: int = 1
     """How many chunks may be computed side by side."""
+    of_members: StackRoute | None = None
+    """As ``run``, for chosen members at once: points (members or 1, points, *input shape), and which members these are.
+    A chunk then counts pairs of a member and a point. None where members are computed one after another."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A model with chosen layers, analysed."""
+    """A model with chosen layers, analysed; for a stack of models, ``guest`` and ``seen`` are of its first member."""
 
     guest: Guest
     seen: Anatomy
@@ -57,6 +63,26 @@ class Problem:
     scale: Tensor
     wanted: Wanted
     budget: int
+    stack: Stack | None = None
+
+    @property
+    def members(self) -> int:
+        """How many networks these are."""
+        return 1 if self.stack is None else len(self.stack)
+
+    def of_each(self, places: Iterable[int] | None = None) -> Iterator[tuple[int, Problem]]:
+        """Members (all, or those at ``places``), each as a problem of its own.
+
+        Be done with one before the next is taken: see :meth:`separatrix.ensembles.Stack.in_turn`.
+        """
+        if self.stack is None:
+            yield 0, self
+            return
+        chosen = list(range(self.members) if places is None else places)
+        like = self.guest
+        for place, network in zip(chosen, self.stack.in_turn(chosen), strict=True):
+            guest = Guest(network, output=like.output, start=like.start, dtype=like.dtype)
+            yield place, replace(self, guest=guest, stack=None)
 
     @property
     def labels(self) -> list[str]:
@@ -103,7 +129,9 @@ def plan(problem: Problem, method: str, *, coupled: bool = False) -> Plan:
     """
     if method not in ("auto", *METHODS):
         raise ArgumentError("method", repr(method), f"choose one of {('auto', *METHODS)}")
-    chain = None if coupled else plain_chain(problem.guest, problem.seen, problem.labels)
+    chain = None
+    if not coupled and (method == "auto" or method.startswith("chain")):
+        chain = plain_chain(problem.guest, problem.seen, problem.labels, problem.stack)
     if method.startswith("chain") and chain is None:
         raise ArgumentError(
             "method", repr(method), "the model is no plain chain of linear layers and activations; use 'auto'"
@@ -125,9 +153,9 @@ def _cheapest(problem: Problem, chain: PlainChain | None, coupled: bool) -> str:
         return "loop"
     if chain is None:
         return "reverse" if outputs < inputs or problem.seen.trace.foreign else "forward"
-    sizes = [step.weight.numel() if isinstance(step, Affine) else 0 for step in chain.steps]
+    sizes = [step.weight[0].numel() if isinstance(step, Affine) else 0 for step in chain.steps]
     first = chain.steps[0]
-    columns = min(inputs, len(first.weight)) if isinstance(first, Affine) else inputs
+    columns = min(inputs, first.weight.shape[1]) if isinstance(first, Affine) else inputs
     forward = (1 + columns) * sum(sizes[1:]) + sizes[0]
     backward = sum(sizes) + sum(width * sum(sizes[:end]) for width, end in zip(problem.widths, chain.ends, strict=True))
     return "chain-reverse" if backward < forward else "chain-forward"
@@ -145,7 +173,7 @@ def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
     kernels = {"chain-forward": forward_columns, "chain-reverse": backward_rows, "chain-graded": graded}
     entry = enter(chain, problem.scale)
     inputs = len(problem.scale)
-    columns = entry.first.shape[1] if entry.first is not None else inputs
+    columns = entry.first.shape[2] if entry.first is not None else inputs
     if method == "chain-reverse":
         columns = max(problem.widths)
     widest = max([inputs if entry.first is None else 0, *chain.widths])
@@ -154,6 +182,8 @@ def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
     item = problem.scale.element_size()
     need = (4 * numbers + 2 * stored + inputs) * item + 8 * widest * columns * (4 if method == "chain-graded" else 2)
     need += 24 * problem.wanted.vectors * (inputs + widest)
+    if chain.members > 1:
+        need += widest * columns * item
     chunk = points_per_chunk(need, problem.budget, "tangents of one layer")
     workers = 1
     if problem.scale.device.type == "cpu":
@@ -163,13 +193,14 @@ def _chain_plan(problem: Problem, chain: PlainChain, method: str) -> Plan:
 
     spaces = threading.local()
 
-    def run(points: Tensor) -> Iterator[LayerSpectrum]:
+    def of_members(points: Tensor, members: slice | Tensor) -> Iterator[LayerSpectrum]:
         if not hasattr(spaces, "own"):
             spaces.own = Workspace(problem.scale)
+        part, into, kernel = chain.of(members), entry.of(members), kernels[method]
         with torch.no_grad():
-            yield from kernels[method](chain, entry, problem.scale, points.flatten(1), problem.wanted, spaces.own)
+            yield from kernel(part, into, problem.scale, points.flatten(2), problem.wanted, spaces.own)
 
-    return Plan(method, run, chunk, floor, workers)
+    return Plan(method, lambda points: of_members(points[None], slice(None)), chunk, floor, workers, of_members)
 
 
 def _module_plan(problem: Problem, method: str) -> Plan:
