@@ -30,8 +30,8 @@ class Affine(NamedTuple):
 
 
 def chords(curve: Curve, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Secants through (0, s(0))."""
-    return curve.chord(z), torch.full_like(z, curve.at_zero)
+    """Secants through (0, s(0)); where s is positively homogeneous they are the tangents."""
+    return (curve.slope if curve.homogeneous else curve.chord)(z), torch.full_like(z, curve.at_zero)
 
 
 def raw_chords(curve: Curve, z: Tensor) -> tuple[Tensor, Tensor]:
