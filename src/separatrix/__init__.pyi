@@ -1,5 +1,6 @@
 from . import data, ensembles, figures, local, report, results, studies, sweeps, systems, tangent, testing
 from .local.affine import affine
+from .local.regions import regions
 from .local.spectrum import spectrum
 from .results.errors import ArgumentError, SeparatrixWarning
 from .results.status import Status
@@ -42,6 +43,7 @@ __all__ = [
     "local",
     "parametrizations",
     "plane",
+    "regions",
     "report",
     "results",
     "ridges",

@@ -279,3 +279,18 @@ def test_members_of_a_stack(tmp_path):
     assert both.radius.shape == (3, 4)
     one = spectrum(stack.members[1], sx.grid((-1, 1), (-1, 1), shape=4))
     assert one.radius.dims == ("member", "x", "y")
+
+
+def test_a_closed_loop_is_one_network():
+    torch.manual_seed(0)
+    policy = nn.Sequential(nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 1))
+    plant = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    loop = sx.Loop(sx.Scaled(sx.Euler(plant, 0.1), torch.ones(2), 2 * torch.ones(2)), policy)
+    x = torch.randn(5, 2)
+    A, b = sx.affine(loop, x)
+    torch.testing.assert_close((A @ x[..., None].double())[..., 0] + b, loop.step(x).double(), rtol=1e-5, atol=1e-6)
+    assert [block.label for block in lure(loop, 2).blocks] == ["relu#1", "tanh#1", "output"]
+    driven = sx.Loop(plant, torch.randn(7, 1))
+    first, later = lure(driven, 2), lure(driven, 2, t=6)
+    assert torch.equal(first.blocks[0].weights[0], later.blocks[0].weights[0])
+    assert not torch.equal(first.blocks[0].bias, later.blocks[0].bias)

@@ -1,5 +1,6 @@
 from .distributions import distribution
 from .fields import field
 from .profiles import exponents_by_layer
+from .region_maps import regions
 
-__all__ = ["distribution", "exponents_by_layer", "field"]
+__all__ = ["distribution", "exponents_by_layer", "field", "regions"]

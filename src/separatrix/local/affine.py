@@ -22,6 +22,7 @@ from separatrix.local.chord_maps import (
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.systems.lure import Lure, lure
+from separatrix.systems.protocol import System
 
 # numbers of the widest layer's block: what a core's cache holds
 _BLOCK_NUMBERS = 200_000
@@ -38,7 +39,7 @@ def affine(
     memory: int | str = ...,
 ) -> dict[str, Affine]: ...  # fmt: skip
 def affine(
-    model: nn.Module | Callable[..., Any] | Lure,
+    model: nn.Module | System | Callable[..., Any] | Lure,
     x: Tensor,
     *,
     convention: str = "shifted",

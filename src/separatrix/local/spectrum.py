@@ -17,6 +17,7 @@ from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.results.progress import Progress, track
 from separatrix.results.provenance import provenance
 from separatrix.systems.lure import Lure, lure
+from separatrix.systems.protocol import System
 from separatrix.tangent.inputs import Plane, as_inputs
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ NORMS = {"norm_1": 1, "norm_2": 2, "norm_inf": float("inf"), "norm_fro": "fro"}
 
 
 def spectrum(
-    model: nn.Module | Callable[..., Any] | Lure | Stack,
+    model: nn.Module | System | Callable[..., Any] | Lure | Stack,
     inputs: Tensor | Plane,
     *,
     of: str = "chord",

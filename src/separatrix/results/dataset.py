@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
-DIMENSIONS = ("member", "layer", "time", "line", "point", "x", "y", "index", "axis", "state", "input")
+DIMENSIONS = ("member", "layer", "time", "line", "point", "edge", "x", "y", "index", "axis", "state", "input")
 """Every dimension a result may have, in the order in which it must appear."""
 
 Entry = tuple[tuple[str, ...], Any] | tuple[tuple[str, ...], Any, Mapping[str, Any]]

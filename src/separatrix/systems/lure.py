@@ -15,6 +15,7 @@ from separatrix.results.memory import parse_bytes
 from separatrix.systems.affine_tensor import AffineTensor, Recorder
 from separatrix.systems.curves import Curve
 from separatrix.systems.guest import Guest
+from separatrix.systems.protocol import System
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Lure:
 
 
 def lure(
-    f: nn.Module | Callable[..., Any], shape: tuple[int, ...] | int, *, t: int = 0, memory: str | int = "1GB"
+    f: nn.Module | System | Callable[..., Any], shape: tuple[int, ...] | int, *, t: int = 0, memory: str | int = "1GB"
 ) -> Lure:
     """See through a network: read it as affine maps joined with elementwise activations.
 
