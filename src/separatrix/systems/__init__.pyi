@@ -1,3 +1,4 @@
+from . import parametrizations
 from .depth import Depth
 from .flow import Flow
 from .listing import layers
@@ -6,4 +7,16 @@ from .loop_modules import Euler, Feedback, Scaled
 from .maps import Map
 from .protocol import System, adjoint
 
-__all__ = ["Depth", "Euler", "Feedback", "Flow", "Loop", "Map", "Scaled", "System", "adjoint", "layers"]
+__all__ = [
+    "Depth",
+    "Euler",
+    "Feedback",
+    "Flow",
+    "Loop",
+    "Map",
+    "Scaled",
+    "System",
+    "adjoint",
+    "layers",
+    "parametrizations",
+]

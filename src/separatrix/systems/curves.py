@@ -100,7 +100,8 @@ class Curve:
         Wide intervals are cut into parts if ``fine``, at up to 30 times the cost.
         """
         lo, hi = _interval(lo, hi)
-        return chord_over(self._form, *torch.broadcast_tensors(c.double(), lo, hi), fine)
+        c, lo, hi = torch.broadcast_tensors(c.double(), lo, hi)
+        return chord_over(self._form, c, lo, hi, fine)
 
 
 def _interval(lo: Tensor, hi: Tensor) -> Bounds:

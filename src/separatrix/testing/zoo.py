@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from separatrix.systems.loop_modules import Euler, Feedback, Scaled
 from separatrix.testing import zoo_modules as parts
 
 
@@ -111,3 +112,6 @@ register("in-place-relu", parts.in_place_relu, (3,))
 register("in-place-add", parts.InPlaceAdd, (3,))
 register("dict-output", parts.DictOutput, (3,), output="logits")
 register("tuple-output", parts.TupleOutput, (3,), output=0)
+register("euler-step", lambda: Euler(parts.mlp((3, 8, 3), nn.Tanh), 0.5), (3,))
+register("between-scalers", lambda: Scaled(parts.mlp((3, 8, 3), nn.Tanh), [0.5, 0.0, -1.0], [2.0, 1.0, 0.5]), (3,))
+register("feedback", lambda: Feedback([[0.9, 0.2], [-0.2, 0.9]], [[0.0], [1.0]], parts.mlp(_PLANE, nn.Tanh)), (2,))
