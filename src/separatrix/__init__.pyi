@@ -1,5 +1,7 @@
 from . import data, ensembles, figures, local, report, results, studies, sweeps, systems, tangent, testing
 from .local.affine import affine
+from .local.basins import basins
+from .local.equilibria import equilibria
 from .local.regions import regions
 from .local.spectrum import spectrum
 from .results.errors import ArgumentError, SeparatrixWarning
@@ -31,11 +33,13 @@ __all__ = [
     "SeparatrixWarning",
     "Status",
     "affine",
+    "basins",
     "boundary_scores",
     "curve_distance",
     "data",
     "decision_boundary",
     "ensembles",
+    "equilibria",
     "figures",
     "ftle",
     "grid",

@@ -31,6 +31,9 @@ SMOOTH = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1), nn.Tanh())
 SQUARE = sx.grid((-1, 1), (-1, 1), shape=15)
 
 
+LOOPED = nn.Sequential(nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 2))
+
+
 def boundary():
     return sx.decision_boundary(SMOOTH, SQUARE)
 
@@ -53,6 +56,14 @@ OTHERS = {
     "distance of curves": lambda: sx.curve_distance(ridges(), boundary()),
     "scores of a boundary": lambda: sx.boundary_scores(SMOOTH, boundary()),
     "history of an ensemble": history,
+    "spectrum": lambda: sx.spectrum(LOOPED, SQUARE),
+    "regions": lambda: sx.regions(LOOPED, (-1, 1)),
+    "regions on a plane": lambda: sx.regions(
+        nn.Sequential(nn.Linear(3, 4), nn.ReLU()), sx.plane(torch.zeros(3), torch.eye(3)[0], torch.eye(3)[1])
+    ),
+    "equilibria": lambda: sx.equilibria(sx.Loop(LOOPED), (-2, 2)),
+    "basins": lambda: sx.basins(sx.Loop(LOOPED), sx.grid((-1, 1), (-1, 1), shape=5)),
+    "basins of points": lambda: sx.basins(sx.Loop(LOOPED), torch.randn(20, 2)),
 }
 
 

@@ -15,6 +15,7 @@ from separatrix.data.record import Problem
 from separatrix.data.sources import load
 from separatrix.figures.pages import render
 from separatrix.report import depth as _depth  # noqa: F401  (registers its section)
+from separatrix.report import iteration as _iteration  # noqa: F401  (registers its section)
 from separatrix.report.answers import evaluating, quality, shaped
 from separatrix.report.context import Context, Options, say
 from separatrix.report.document import Chapter

@@ -95,8 +95,8 @@ def panels(name: str, group: tuple[Case, ...], found: Cases, seed: int) -> Figur
     """Portraits above, spectra below."""
     from matplotlib.figure import Figure as Canvas
 
-    canvas = Canvas(figsize=(2.1 * len(group) + 0.4, 4.9), layout="constrained", dpi=110)
-    axes = canvas.subplots(2, len(group), squeeze=False)
+    canvas = Canvas(figsize=(2.1 * len(group) + 0.4, 5.2), layout="constrained", dpi=110)
+    axes = canvas.subplots(2, len(group), squeeze=False, gridspec_kw={"hspace": 0.12})
     for column, case in enumerate(group):
         nets = network(case, seed)
         portrait(axes[0, column], nets)
