@@ -103,15 +103,21 @@ def measure(case: tuple[int, ...], other: Peer | None, repeats: int) -> dict[str
         if abs(total - float(ours.abs().sum())) > 1e-3 * abs(total):
             raise SystemExit(f"the maps differ: {total} and {float(ours.abs().sum())}")
 
-    contestants = {"ours": lambda: sx.affine(model, x), "jacfwd": lambda: dense(x)}
+    contestants = {
+        "ours": lambda: sx.affine(model, x),
+        "single": lambda: sx.affine(model, x, dtype=torch.float32),
+        "jacfwd": lambda: dense(x),
+    }
     seconds = rounds(contestants | ({"peer": ask} if other else {}), repeats, lambda: None)
-    mine = median(seconds["ours"])
+    mine, single = median(seconds["ours"]), median(seconds["single"])
     return {
         "network": f"{n}-{width}x{depth}-{n}",
         "points": count,
-        "ms": 1e3 * mine,
-        "vmap(jacfwd)": median(seconds["jacfwd"]) / mine,
-        "pwa_batched": median(theirs[1:]) / mine if other else None,
+        "ms, float64": 1e3 * mine,
+        "ms, float32": 1e3 * single,
+        "vmap(jacfwd)": median(seconds["jacfwd"]) / single,
+        "pwa_batched": median(theirs[1:]) / single if other else None,
+        "pwa_batched, of float64": median(theirs[1:]) / mine if other else None,
     }
 
 
@@ -133,11 +139,10 @@ def main() -> None:
     for case in CASES:
         row = measure(case, other, 3 if arguments.quick else 7)
         rows.append(row)
-        theirs = f"{row['pwa_batched']:.1f}x" if other else "not run"
-        print(
-            f"| {row['network']} | {row['points']:,} | {row['ms']:.1f} ms | {row['vmap(jacfwd)']:.1f}x | {theirs} |",
-            flush=True,
-        )
+        cells = [str(row["network"]), f"{row['points']:,}", f"{row['ms, float64']:.1f} ms"]
+        cells += [f"{row['ms, float32']:.1f} ms", f"{row['vmap(jacfwd)']:.1f}x"]
+        cells += [f"{row[k]:.1f}x" if other else "not run" for k in ("pwa_batched", "pwa_batched, of float64")]
+        print("| " + " | ".join(cells) + " |", flush=True)
     print(f"\nwritten to {write('affine', rows)}")
     return None
 

@@ -150,6 +150,18 @@ def test_single_precision_models_are_read_in_double():
     assert model[0].weight.dtype == torch.float32 and model[0].weight.grad is None
 
 
+def test_single_precision_maps():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 20), nn.GELU(), nn.Linear(20, 20), nn.ReLU(), nn.Linear(20, 3))
+    x = torch.randn(300, 3)
+    exact, quick = affine(model, x), affine(model, x, dtype=torch.float32)
+    assert quick.A.dtype == quick.b.dtype == torch.float32
+    torch.testing.assert_close(quick.A.double(), exact.A, rtol=1e-4, atol=1e-6)
+    agrees(model, x, quick, 1e-5)
+    with pytest.raises(sx.ArgumentError, match="float32"):
+        affine(model, x, dtype=torch.float16)
+
+
 def test_weights_are_read_without_rounding():
     torch.manual_seed(0)
     layer = nn.Linear(5, 5).double()

@@ -23,6 +23,7 @@ from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.systems.lure import Lure, lure
 from separatrix.systems.protocol import System
+from separatrix.tangent.workspace import Workspace
 
 # numbers of the widest layer's block: what a core's cache holds
 _BLOCK_NUMBERS = 200_000
@@ -31,12 +32,12 @@ _BLOCK_NUMBERS = 200_000
 @overload
 def affine(
     model: Any, x: Tensor, *, convention: str = ..., centre: Tensor | None = ..., of: str = ..., layers: None = ...,
-    memory: int | str = ...,
+    dtype: torch.dtype = ..., memory: int | str = ...,
 ) -> Affine: ...  # fmt: skip
 @overload
 def affine(
     model: Any, x: Tensor, *, convention: str = ..., centre: Tensor | None = ..., of: str = ..., layers: str,
-    memory: int | str = ...,
+    dtype: torch.dtype = ..., memory: int | str = ...,
 ) -> dict[str, Affine]: ...  # fmt: skip
 def affine(
     model: nn.Module | System | Callable[..., Any] | Lure,
@@ -46,6 +47,7 @@ def affine(
     centre: Tensor | None = None,
     of: str = "chord",
     layers: str | None = None,
+    dtype: torch.dtype = torch.float64,
     memory: int | str = "1GB",
 ) -> Affine | dict[str, Affine]:
     r"""Affine map that a network is at each point: f(x) = A x + b to rounding.
@@ -71,13 +73,15 @@ def affine(
     layers : {None, "local", "cumulative"}
         None: the map from input to output. ``"local"``: of each layer from the layer before (chains only).
         ``"cumulative"``: from the input to each layer. Both give a dict by the activation's label.
+    dtype : torch.float64 or torch.float32
+        Precision of the maps; float32 takes half the time, and what is exact to rounding is so to float32's.
     memory : int or str
         Budget in bytes for the working arrays.
 
     Returns
     -------
     Affine, or dict of str to Affine
-        ``A`` (B, outputs, inputs) and ``b`` (B, outputs), float64 on x's device; values are flattened.
+        ``A`` (B, outputs, inputs) and ``b`` (B, outputs) on x's device; values are flattened.
 
     Raises
     ------
@@ -105,7 +109,9 @@ def affine(
     >>> bool(torch.allclose((A @ x[:, :, None])[:, :, 0] + b, model(x)))
     True
     """
-    x = _points(x)
+    if dtype not in (torch.float64, torch.float32):
+        raise ArgumentError("dtype", str(dtype), "choose torch.float64 or torch.float32")
+    x = _points(x, dtype)
     single = x.ndim == 1
     x = x[None] if single else x
     network = model if isinstance(model, Lure) else lure(model, tuple(x.shape[1:]))
@@ -136,13 +142,13 @@ def affine(
     return found[""] if layers is None else found
 
 
-def _points(x: Any) -> Tensor:
+def _points(x: Any, dtype: torch.dtype) -> Tensor:
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim == 0 or x.numel() == 0:
         got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ArgumentError("x", got, "give a floating-point tensor of points, (B, *shape) or (n,)")
     if not torch.isfinite(x).all():
         raise ArgumentError("x", f"{int((~torch.isfinite(x)).sum())} values that are NaN or infinite", "remove them")
-    return x.detach().double()
+    return x.detach().to(dtype)
 
 
 def _factors(network: Lure, x: Tensor, convention: str, centre: Tensor | None, of: str) -> Factors:
@@ -160,7 +166,7 @@ def _factors(network: Lure, x: Tensor, convention: str, centre: Tensor | None, o
         return lambda place, curve, z: raw_chords(curve, z)
     if centre is None:
         return lambda place, curve, z: chords(curve, z)
-    c = _points(centre).to(x.device).reshape(1, -1)
+    c = _points(centre, x.dtype).to(x.device).reshape(1, -1)
     if c.shape[1] != network.inputs:
         raise ArgumentError("centre", f"shape {tuple(centre.shape)}", f"give one point of {network.inputs} components")
     at_centre = network.preactivations(c)
@@ -173,11 +179,11 @@ def _in_blocks(network: Lure, x: Tensor, factors: Factors, budget: int) -> Affin
     held = 8 * passes * sum(len(block.bias) for block in network.blocks)
     size = min(max(16, _BLOCK_NUMBERS // (passes * widest)), points_per_chunk(held, budget, "its maps"))
     A = x.new_empty(len(x), network.outputs, network.inputs)
-    b = x.new_empty(len(x), network.outputs)
+    b, space = x.new_empty(len(x), network.outputs), Workspace(x)
     for at in range(0, len(x), size):
         part = slice(at, at + size)
         if network.outputs <= network.inputs:
-            A[part], b[part] = backward(network, x[part], factors)
+            A[part], b[part] = backward(network, x[part], factors, space)
         else:
             A[part], b[part] = forward(network, x[part], factors)[-1]
     return Affine(A, b)

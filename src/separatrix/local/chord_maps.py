@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from separatrix.systems.curves import Curve
 from separatrix.systems.lure import Lure
+from separatrix.tangent.workspace import Workspace
 
-Factors = Callable[[int, Curve, Float64[Tensor, "batch n"]], tuple[Tensor, Tensor]]
+Factors = Callable[[int, Curve, Float[Tensor, "batch n"]], tuple[Tensor, Tensor]]
 """(block, curve, z) -> slope and offset of each component: s(z) = slope z + offset."""
 
 
@@ -53,8 +54,11 @@ def centred_chords(curve: Curve, z: Tensor, centre: Tensor) -> tuple[Tensor, Ten
     return slope, curve.value(centre) - slope * centre
 
 
-def backward(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors) -> Affine:
-    """Carry the outputs' rows back to the input: a pass of the network for each output, and one for the offsets."""
+def backward(network: Lure, x: Float[Tensor, "batch inputs"], factors: Factors, space: Workspace) -> Affine:
+    """Carry the outputs' rows back to the input: a pass of the network for each output, and one for the offsets.
+
+    A may lie in the memory of ``space``.
+    """
     count, blocks = len(x), network.blocks
     steps = _steps(network, x, factors)
     rows: dict[int, Tensor] = {}
@@ -65,17 +69,23 @@ def backward(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors
             at_z = eye[:, None, :]  # (outputs, 1, n): the same for all points
         elif place in rows:
             at_v, slope = rows.pop(place), steps[place - 1][0]
-            at_z = at_v.mul_(slope) if at_v.shape[1] == count else at_v * slope
+            wide = space.other("rows", at_v, len(eye), count, at_v.shape[2])
+            at_z = at_v.mul_(slope) if at_v.shape[1] == count else torch.mul(at_v, slope, out=wide)
         else:
             continue
+        alone = list(block.weights) == [place - 1] and not rows and at_z.shape[1] == count
         for source, weight in block.weights.items():
-            share = at_z @ weight.to(x)
+            if alone:  # a chain: in the buffers that the last layer but one used
+                share = space.other("rows", at_z, len(eye), count, weight.shape[1])
+                torch.mm(at_z.flatten(0, 1), weight.to(x), out=share.flatten(0, 1))
+            else:
+                share = at_z @ weight.to(x)
             rows[source] = rows[source] + share if source in rows else share
     A = rows.get(0, torch.zeros(network.outputs, 1, network.inputs, dtype=x.dtype, device=x.device))
     return Affine(A.expand(-1, count, -1).transpose(0, 1), _offsets(network, x, steps)[-1])
 
 
-def forward(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors) -> list[Affine]:
+def forward(network: Lure, x: Float[Tensor, "batch inputs"], factors: Factors) -> list[Affine]:
     """Carry the inputs' columns to every block's value: a pass of the network for each input. One map per block."""
     count, steps, found = len(x), _steps(network, x, factors), []
     eye = torch.eye(network.inputs, dtype=x.dtype, device=x.device)[:, None, :]
@@ -91,7 +101,7 @@ def forward(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors)
     return found
 
 
-def local(network: Lure, x: Float64[Tensor, "batch inputs"], factors: Factors) -> list[Affine]:
+def local(network: Lure, x: Float[Tensor, "batch inputs"], factors: Factors) -> list[Affine]:
     """Map of each block from the block before it; the network must be a chain."""
     found = []
     for block, (slope, offset) in zip(network.blocks, _steps(network, x, factors), strict=True):

@@ -40,9 +40,9 @@ class Block:
 
     def preactivation(self, values: list[Tensor]) -> Tensor:
         """Z (B, n) from the values of all sources so far, the input first."""
-        z = self.bias
+        z = self.bias.to(values[0])
         for source, weight in self.weights.items():
-            z = z + values[source] @ weight.T
+            z = z + values[source] @ weight.to(values[0]).T
         return z if z.ndim == 2 else z.expand(len(values[0]), -1)
 
 
@@ -86,7 +86,7 @@ class Lure:
         return found
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Outputs (B, outputs) at inputs (B, inputs), in float64."""
+        """Outputs (B, outputs) at inputs (B, inputs), in the precision of the inputs."""
         return self.preactivations(x)[-1]
 
 

@@ -97,6 +97,7 @@ def panels(name: str, group: tuple[Case, ...], found: Cases, seed: int) -> Figur
 
     canvas = Canvas(figsize=(2.1 * len(group) + 0.4, 5.2), layout="constrained", dpi=110)
     axes = canvas.subplots(2, len(group), squeeze=False, gridspec_kw={"hspace": 0.12})
+    canvas.set_layout_engine("constrained", h_pad=0.08)
     for column, case in enumerate(group):
         nets = network(case, seed)
         portrait(axes[0, column], nets)
