@@ -26,6 +26,9 @@ lint: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python -m bench.depth
 	$(BIN)/python -m bench.ensembles
+	$(BIN)/python -m bench.affine
+	$(BIN)/python -m bench.regions
+	$(BIN)/python -m bench.basins
 
 pictures: .venv/.dev
 	$(BIN)/python docs/pictures.py

@@ -132,9 +132,8 @@ def main() -> None:
     from bench.timing import write
 
     other = Peer(arguments.peer) if arguments.peer else None
-    print(
-        "| network | points | separatrix, float64 | vmap(jacfwd), float32 | pwa_batched, float32 |\n" + "|---" * 5 + "|"
-    )
+    head = ("network", "points", "separatrix, float64", "float32", "vmap(jacfwd)", "pwa_batched", "of float64")
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     rows = []
     for case in CASES:
         row = measure(case, other, 3 if arguments.quick else 7)

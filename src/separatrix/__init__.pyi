@@ -1,4 +1,5 @@
 from . import data, ensembles, figures, local, report, results, studies, sweeps, systems, tangent, testing
+from .figures.phase_portraits import phase_portrait
 from .local.affine import affine
 from .local.basins import basins
 from .local.equilibria import equilibria
@@ -46,6 +47,7 @@ __all__ = [
     "layers",
     "local",
     "parametrizations",
+    "phase_portrait",
     "plane",
     "regions",
     "report",

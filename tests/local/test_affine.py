@@ -306,3 +306,17 @@ def test_a_closed_loop_is_one_network():
     first, later = lure(driven, 2), lure(driven, 2, t=6)
     assert torch.equal(first.blocks[0].weights[0], later.blocks[0].weights[0])
     assert not torch.equal(first.blocks[0].bias, later.blocks[0].bias)
+
+
+@pytest.mark.parametrize("model", [Softmax(), Product(), nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), torch.erf])
+def test_what_cannot_be_seen_through_still_has_jacobians(model):
+    x = torch.randn(7, 4)
+    A, b = affine(model, x, of="jacobian")
+    double = copy.deepcopy(model).double() if isinstance(model, nn.Module) else model
+    expected = torch.stack([torch.func.jacrev(lambda p: double(p[None])[0])(p) for p in x.double()])
+    torch.testing.assert_close(A, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close((A @ x[..., None].double())[..., 0] + b, double(x.double()), rtol=1e-5, atol=1e-6)
+    spread = sx.spectrum(model, x, of="jacobian", memory="2KB")
+    torch.testing.assert_close(torch.from_numpy(spread.norm_fro.values[0]), A.square().sum((1, 2)).sqrt())
+    loop = sx.Map(lambda s: torch.softmax(s, -1))
+    assert affine(loop, x[0], of="jacobian").A.shape == (4, 4)

@@ -19,6 +19,7 @@ from separatrix.local.chord_maps import (
     raw_chords,
     tangents,
 )
+from separatrix.local.dense_jacobian import dense_jacobian
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.systems.lure import Lure, lure
@@ -69,7 +70,8 @@ def affine(
         Secants through (zc, s(zc)) instead, where zc are the pre-activations at the centre c: then
         f(x) - f(c) = A (x - c), and A is the Jacobian at x = c.
     of : {"chord", "jacobian"}
-        ``"jacobian"`` takes slopes s'(z): A = Df(x), b = f(x) - Df(x) x.
+        ``"jacobian"`` takes slopes s'(z): A = Df(x), b = f(x) - Df(x) x. A model that cannot be seen through is then
+        differentiated.
     layers : {None, "local", "cumulative"}
         None: the map from input to output. ``"local"``: of each layer from the layer before (chains only).
         ``"cumulative"``: from the input to each layer. Both give a dict by the activation's label.
@@ -111,10 +113,16 @@ def affine(
     """
     if dtype not in (torch.float64, torch.float32):
         raise ArgumentError("dtype", str(dtype), "choose torch.float64 or torch.float32")
-    x = _points(x, dtype)
+    given, x = x, _points(x, dtype)
     single = x.ndim == 1
-    x = x[None] if single else x
-    network = model if isinstance(model, Lure) else lure(model, tuple(x.shape[1:]))
+    given, x = (given[None], x[None]) if single else (given, x)
+    try:
+        network = model if isinstance(model, Lure) else lure(model, tuple(x.shape[1:]))
+    except ArgumentError:
+        if of != "jacobian" or layers is not None:
+            raise
+        maps = dense_jacobian(model, given.detach(), dtype, parse_bytes(memory))
+        return Affine(maps.A[0], maps.b[0]) if single else maps
     if x[0].numel() != network.inputs:
         raise ArgumentError("x", f"shape {tuple(x.shape)}", f"the network takes {network.inputs} components a point")
     flat = x.flatten(1)

@@ -72,15 +72,15 @@ def spectrum(
     where = as_inputs(inputs, tokens=False)
     members = model.members if isinstance(model, Stack) else [model]
     shape = tuple(where.points(0, 1).shape[1:])
-    networks = [m if isinstance(m, Lure) else lure(m, shape) for m in members]
-    budget, first = parse_bytes(memory), networks[0]
-    size = points_per_chunk(32 * first.inputs * first.outputs, budget // 2, "its matrices")
+    networks = [_seen_through(m, shape, of) for m in members]
+    budget, first = parse_bytes(memory), affine(networks[0], where.points(0, 1), of="jacobian").A
+    size = points_per_chunk(32 * first.numel(), budget // 2, "its matrices")
     parts: list[dict[str, np.ndarray]] = []
     with track(progress, len(where) * len(networks), "spectrum") as advance:
         for network in networks:
             chunks = []
             for at in range(0, len(where), size):
-                x = where.points(at, at + size).double().reshape(-1, *shape)
+                x = where.points(at, at + size)
                 matrices = affine(network, x, of=of, convention=convention, centre=centre, memory=budget // 2).A
                 chunks.append(measures(matrices))
                 advance(len(x))
@@ -103,6 +103,16 @@ def spectrum(
             "provenance": provenance("spectrum", model=model, of=of, convention=convention, memory=memory),
         },
     )
+
+
+def _seen_through(model: Any, shape: tuple[int, ...], of: str) -> Any:
+    """The network's form, looked up once; the model itself where only its Jacobian can be had."""
+    try:
+        return model if isinstance(model, Lure) else lure(model, shape)
+    except ArgumentError:
+        if of != "jacobian":
+            raise
+        return model
 
 
 def measures(matrices: Tensor) -> dict[str, np.ndarray]:
