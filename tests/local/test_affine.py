@@ -318,5 +318,7 @@ def test_what_cannot_be_seen_through_still_has_jacobians(model):
     torch.testing.assert_close((A @ x[..., None].double())[..., 0] + b, double(x.double()), rtol=1e-5, atol=1e-6)
     spread = sx.spectrum(model, x, of="jacobian", memory="2KB")
     torch.testing.assert_close(torch.from_numpy(spread.norm_fro.values[0]), A.square().sum((1, 2)).sqrt())
+    with pytest.raises(sx.ArgumentError):
+        affine(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), torch.zeros(2, 5), of="jacobian")
     loop = sx.Map(lambda s: torch.softmax(s, -1))
     assert affine(loop, x[0], of="jacobian").A.shape == (4, 4)

@@ -118,11 +118,14 @@ def affine(
     given, x = (given[None], x[None]) if single else (given, x)
     try:
         network = model if isinstance(model, Lure) else lure(model, tuple(x.shape[1:]))
-    except ArgumentError:
+    except ArgumentError as refused:
         if of != "jacobian" or layers is not None:
             raise
-        maps = dense_jacobian(model, given.detach(), dtype, parse_bytes(memory))
-        return Affine(maps.A[0], maps.b[0]) if single else maps
+        try:
+            dense = dense_jacobian(model, given.detach(), dtype, parse_bytes(memory))
+        except RuntimeError:
+            raise refused from None
+        return Affine(dense.A[0], dense.b[0]) if single else dense
     if x[0].numel() != network.inputs:
         raise ArgumentError("x", f"shape {tuple(x.shape)}", f"the network takes {network.inputs} components a point")
     flat = x.flatten(1)
