@@ -1,6 +1,7 @@
 """Shapes are checked while the tests run; a test may be skipped for missing data or hardware only."""
 
 import os
+import shutil
 
 import jaxtyping
 import pytest
@@ -10,6 +11,30 @@ CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook("separatrix", CHECKER).__enter__()
 
 ALLOWED_SKIPS = ("data:", "gpu:")
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--virtual-time-budget=2000",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Command of a real browser, to which a profile, a size and a page are added."""
+    found = [path for path in map(shutil.which, BROWSERS) if path]
+    if not found:
+        pytest.skip(f"data: no browser ({', '.join(BROWSERS)})")
+    return [found[0], *SWITCHES]
 
 
 def pytest_configure(config):

@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 
 import numpy as np
@@ -12,20 +11,6 @@ from matplotlib.image import imread
 
 from separatrix.data import disc
 from separatrix.report import Options, write
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=2000",
-]
 
 # measures the page after layout; a window is never narrower than 500 pixels, so the page is put in a frame
 PROBE = """<script>
@@ -48,14 +33,6 @@ FRAME = """<!doctype html><html style="color-scheme: light dark"><body>
 
 
 @pytest.fixture(scope="module")
-def browser():
-    found = [path for path in map(shutil.which, NAMES) if path]
-    if not found:
-        pytest.skip(f"data: no browser ({', '.join(NAMES)})")
-    return found[0]
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     options = Options(resolution=60, points=100, seconds=float("inf"))
@@ -66,7 +43,7 @@ def page(tmp_path_factory):
 
 
 def run(browser, tmp_path, *arguments):
-    command = [browser, *SWITCHES, f"--user-data-dir={tmp_path / 'profile'}", *arguments]
+    command = [*browser, f"--user-data-dir={tmp_path / 'profile'}", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 

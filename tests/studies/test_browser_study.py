@@ -3,28 +3,12 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
 from separatrix.studies import run_study
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=2000",
-    "--window-size=1500,1000",
-]
 
 # measures the page after layout; a window is never narrower than 500 pixels, so the page is put in a frame
 PROBE = """<script>
@@ -52,17 +36,14 @@ FRAME = """<!doctype html><html style="color-scheme: light dark"><body>
 
 
 @pytest.fixture
-def look(study, tmp_path):
-    found = [path for path in map(shutil.which, NAMES) if path]
-    if not found:
-        pytest.skip(f"data: no browser ({', '.join(NAMES)})")
+def look(browser, study, tmp_path):
     page = run_study(study, out=tmp_path).page
     (tmp_path / "probed.html").write_text(page.read_text("utf-8").replace("</body>", PROBE), "utf-8")
 
     def probe(width, *switches):
         frame = tmp_path / f"frame-{width}.html"
         frame.write_text(FRAME.format(width=width), "utf-8")
-        command = [found[0], *SWITCHES, f"--user-data-dir={tmp_path / 'profile'}", *switches]
+        command = [*browser, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1500,1000", *switches]
         command += ["--dump-dom", f"file://{frame}"]
         dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
         return json.loads(html.unescape(re.search(r'data-probe="([^"]*)"', dom)[1]))
