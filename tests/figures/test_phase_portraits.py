@@ -134,12 +134,33 @@ def test_given_axes_and_float32_models():
         (LINEAR, (-1, 1), {"equilibria": xr.Dataset()}, r"^equilibria: got Dataset without position"),
         (Map(torch.tanh, dim=3), (-1, 1), {}, r"^system: got states of 3 components"),
         (Loop(lambda x, u: x + u, torch.zeros(3, 2).double()), (-1, 1), {}, r"^system: got a driven system"),
-        (torch.tanh, (-1, 1), {}, r"^system: got builtin_function"),
+        (LINEAR, (-1, 1), {"shape": 2.0}, r"^shape: got 2.0"),
+        (LINEAR, (-1, 1), {"shape": [5, 5, 5]}, r"^shape: got \[5, 5, 5\]"),
+        (LINEAR, sx.plane(torch.zeros(2), torch.eye(2)[0], torch.eye(2)[1]), {}, r"^box: got a plane; .{,200}$"),
+        (LINEAR, ((-1, 2), (-3, 4)), {}, r"^box: .*look like ranges, and are corners: \(\[-1, -3\], \[2, 4\]\)"),
+        (torch.tanh, (1, -1), {}, r"^box: got \(\[1. 1.\], \[-1. -1.\]\); .*all finite$"),
+        (5, (-1, 1), {}, r"^system: got int; give a system, such as sx\.Loop\(model\)"),
+        (nn.Linear(3, 3), (-1, 1), {}, r"^system: got a system that rejects .* shows two-dimensional maps"),
+        (Map(lambda x: x * np.nan), (-1, 1), {}, r"^system: got a step that gives NaN or infinity everywhere"),
     ],
 )
-def test_what_makes_no_portrait(system, box, options, message):
+def test_what_makes_no_portrait(system, box, options, message, as_user):
     with pytest.raises(ArgumentError, match=message):
         phase_portrait(system, box, **options)
+
+
+def test_models_functions_and_grids_are_taken_and_left_as_they_were(as_user):
+    loop = Loop(nn.Linear(2, 2).double())
+    box = sx.grid((-1, 2), (-3, 4), shape=5)
+    for system in (loop, loop.network, lambda x: loop.network(x)):
+        ax = phase_portrait(system, box, shape=[np.int64(4), 6], starts=0)
+        at, shown = arrows(ax)
+        assert ax.get_xlim() == (-1, 2) and ax.get_ylim() == (-3, 4) and len(at) == 24
+        moved = loop.network(torch.from_numpy(at)).detach().numpy() - at
+        cells = np.linalg.norm(moved / [0.75, 7 / 6], axis=1)
+        assert np.allclose(shown, moved * np.minimum(1, 0.85 / cells)[:, None])
+    with pytest.raises(ArgumentError, match="no state yet"):
+        loop.dim()
 
 
 def test_basins_of_points_are_no_ground():

@@ -322,3 +322,47 @@ def test_what_cannot_be_seen_through_still_has_jacobians(model):
         affine(nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), torch.zeros(2, 5), of="jacobian")
     loop = sx.Map(lambda s: torch.softmax(s, -1))
     assert affine(loop, x[0], of="jacobian").A.shape == (4, 4)
+
+
+def _clamps_a_view(x):
+    h = 2 * x
+    h[:, :1].clamp_(-50, 50)
+    return h
+
+
+def _adds_to_a_view(x):
+    h = 2 * x
+    y = h.view(-1, 2)
+    y += torch.relu(y - 50)
+    return h
+
+
+def _writes_into_a_constant(x):
+    total = torch.zeros(1, 2, dtype=x.dtype)
+    total.add_(torch.relu(x - 50).sum(0))
+    return x + total
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (_clamps_a_view, "through a view"),
+        (_adds_to_a_view, "through a view"),
+        (_writes_into_a_constant, "writes into a constant"),
+        (lambda x: x + torch.relu(x.mean(0) - 50), "mixes the rows"),
+        (lambda x: torch.div(x, 1e-10, rounding_mode="floor") * 1e-10, "operation div"),
+        (lambda x: (1e10 * x).to(torch.int64) * 1e-10, "whole numbers"),
+        (lambda x: 1e-11 * (x + torch.relu(x - 1).mean(0)), "mixes the rows"),
+        (nn.Linear(2, 2).requires_grad_(False).double().apply(lambda m: m.weight.fill_(torch.nan)), "NaN"),
+    ],
+)
+def test_kinks_and_changes_that_points_near_the_origin_do_not_show_are_refused(model, words):
+    with pytest.raises(sx.ArgumentError, match=words):
+        lure(model, 2)
+
+
+def test_in_place_operations_without_other_views_and_transposed_values_are_read():
+    model = nn.Sequential(nn.Linear(2, 4), nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(4, 2)).double()
+    x = 100 * torch.randn(5, 2, dtype=torch.float64)
+    torch.testing.assert_close(lure(model, 2)(x), model(x).detach())
+    torch.testing.assert_close(lure(lambda x: torch.relu(x.t() - 1).t(), 2)(x), torch.relu(x - 1))

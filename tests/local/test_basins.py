@@ -368,7 +368,12 @@ class Noisy:
 @pytest.mark.parametrize(
     ("system", "grid", "message"),
     [
-        (torch.tanh, square(1, 5), r"^system: got builtin.*give a system, such as sx\.Loop\(model\)"),
+        (5, square(1, 5), r"^system: got int; give a system, such as sx\.Loop\(model\)"),
+        (nn.Tanh, square(1, 5), r"^system: got the class Tanh; give a system"),
+        (lambda x, u: x + u, square(1, 5), r"^system: got a function of two arguments; .* sx\.Loop\(f, u\)"),
+        (Loop(nn.Linear(3, 2).double(), nn.Linear(2, 1)), square(1, 5), r"^u: got a policy in torch.float32 for f in "),
+        # what is wrong with the step is said, not that the other precision is refused
+        (Loop(nn.Linear(2, 3)), square(1, 5), r"^f: got a function that returns shape \(2, 3\)"),
         (
             Loop(lambda x, u: x + u, uniform(4, 2)),
             square(1, 5),
@@ -382,7 +387,8 @@ class Noisy:
         (Map(torch.tanh), torch.full((4, 2), torch.nan), r"^grid: got NaN or infinity in 4 of 4 points"),
         (Map(torch.tanh), torch.zeros(0, 2), r"^grid: got shape \(0, 2\)"),
         (Map(torch.tanh), torch.zeros(4), r"^grid: got shape \(4,\)"),
-        (Map(torch.tanh), torch.zeros(4, 2, dtype=torch.int64), r"^grid: got torch.int64"),
+        (Map(torch.tanh), torch.zeros(4, 2, dtype=torch.int64), r"^grid: got torch.int64; .*grid\.double\(\)"),
+        (Map(torch.tanh), np.zeros((4, 2), dtype=np.int32), r"^grid: got int32"),
         (Map(torch.tanh), [[0.0, 1.0]], r"^grid: got list"),
     ],
 )
@@ -391,9 +397,33 @@ def test_systems_and_points_that_cannot_be_used(system, grid, message, as_user):
         basins(system, grid)
 
 
+def test_models_and_functions_are_maps_too(as_user):
+    model = nn.Linear(2, 2).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[-0.8, 0.0], [0.0, -1.0]], dtype=torch.float64))
+        model.bias.zero_()
+    step = Euler(model, 0.5)
+    for plain in (step, lambda x: step(x)):
+        found = basins(plain, square(2, 5))
+        # the slowest factor is 1 - 0.8 / 2; exponents are per step, whatever attributes of its own a module has
+        assert found.sizes["line"] == 1 and found.exponent.attrs["units"] == "1/step"
+        assert float(found.exponent[0]) == pytest.approx(math.log(0.6), abs=1e-9)
+    described = json.loads(basins(step, square(2, 5)).attrs["provenance"])["model"]
+    assert described["class"] == "Euler" and described["parameters"] == 6
+
+
+def test_a_system_is_left_as_it_was_and_numpy_numbers_are_numbers(as_user):
+    loop = Loop(lambda x: torch.tanh(x / 2))
+    found = basins(loop, uniform(20, 3), seed=np.int64(3), steps=np.int32(100), tolerance=np.float32(1e-5))
+    assert found.sizes["axis"] == 3 and json.loads(found.attrs["provenance"])["settings"]["seed"] == 3
+    assert basins(loop, square(1, 5)).sizes["axis"] == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"tolerance": "tight"}, r"^tolerance: got 'tight'"),
+        ({"escape": True}, r"^escape: got True"),
         ({"steps": 0}, r"^steps: got 0"),
         ({"transient": -1}, r"^transient: got -1"),
         ({"max_period": 0}, r"^max_period: got 0"),

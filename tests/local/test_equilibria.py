@@ -11,6 +11,7 @@ import xarray as xr
 from torch import nn
 
 from separatrix.local.equilibria import equilibria
+from separatrix.local.equilibrium_points import _margin
 from separatrix.results.errors import ArgumentError
 from separatrix.systems.depth import Depth
 from separatrix.systems.loop import Loop
@@ -378,3 +379,23 @@ def test_the_model_is_left_as_it_was():
     assert torch.equal(torch.get_rng_state(), state) and net.training
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize("method", ["krawczyk", "newton"])
+def test_at_a_fold_the_stability_is_undecided(method):
+    # torch's own fold: the largest of gelu(x) - x - d at slope 1, where Newton's method stops 1e-8 short
+    top = 0.7517915246935645 - float(F.gelu(torch.tensor(0.7517915246935645, dtype=torch.float64)))
+    found = equilibria(Map(lambda x: F.gelu(x) + top, dim=1), (-10, 10), method=method)
+    assert meanings(found) == ["undecided"] and not found.proved.any()
+
+
+def test_margins_hold_for_coinciding_eigenvectors():
+    generator = torch.Generator().manual_seed(0)
+    for n in (2, 3, 6):
+        for error in (1e-8, 1e-5, 1e-2):
+            A = 0.5 * torch.eye(n, dtype=torch.float64)
+            A += torch.randn(n, n, generator=generator, dtype=torch.float64).triu(1)
+            E = torch.full((n, n), error / n, dtype=torch.float64)  # largest row sum is the error
+            margin = float(_margin(A[None], torch.tensor([error], dtype=torch.float64)))
+            moved = torch.linalg.eigvals(A + E)
+            assert float((moved - 0.5).abs().max()) <= margin

@@ -144,3 +144,13 @@ def test_a_singular_point_and_broken_numbers_prove_nothing():
     c, r = torch.tensor([[0.0, 1e300]], dtype=torch.float64), torch.tensor([[1e308, 1e307]], dtype=torch.float64)
     verdict = step(steep(c, r), c, r)  # infinite numbers on the way; 0 is a fixed point
     assert not verdict.empty.any() and not verdict.holds.any()
+
+
+def test_the_box_of_a_proof_is_no_larger_than_the_box_that_was_proved():
+    far = Enclosed(lure(lambda x: 0.5 * x + 512.0, (1,)))
+    proof = prove(far, torch.tensor([[1024.0]], dtype=torch.float64), 1.00015e-9)
+    assert bool(proof.proved)
+    reach = mpf(float(proof.hi)) - mpf(float(proof.point))
+    steps = [mpf(1.00015e-9) * mpf(2) ** -k for k in range(44)]
+    nearest = min(steps, key=lambda s: abs(s - reach))
+    assert reach <= nearest

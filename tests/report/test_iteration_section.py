@@ -62,6 +62,22 @@ def test_wells_are_found_and_proved(page):
     assert "all, as is proved" in shown and "2 × fixed point" in shown
 
 
+def test_long_lists_say_what_they_leave_out(tmp_path):
+    torch.manual_seed(0)
+
+    class Folds(nn.Module):
+        def forward(self, x):
+            return torch.tanh(3 * x)
+
+    X = 2 * torch.rand(60, 3) - 1
+    write(Folds(), Problem("folds", "", X, X, X, X), out=tmp_path / "folds.html", options=Options(resolution=8))
+    found = xr.open_dataset(next(tmp_path.glob("*-equilibria.nc")))
+    shown = text(tmp_path / "folds.html")
+    # 0 and two more in each component, and eight of the 27 attract
+    assert found.sizes["point"] == 27
+    assert "The table has the first 12 of 27 (" in shown and "8 attracting" in shown
+
+
 def test_files_hold_what_the_page_says(page):
     basins = xr.open_dataset(next(page.parent.glob("*-basins.nc")))
     assert basins.label.shape == (40, 40) and basins.sizes["line"] == 2

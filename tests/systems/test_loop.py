@@ -109,6 +109,16 @@ def test_the_plain_function_is_the_step_and_can_be_seen_through(name):
             torch.testing.assert_close(lure(function, (3,))(X), loop.step(X, t), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, lambda f: lambda x, u: f(torch.cat([x, u], 1))], ids=["module", "plain"])
+def test_what_was_compiled_can_be_seen_through(wrap):
+    f, policy = wrap(net(5, 3)), net(3, 2)
+    compiled = Loop(torch.compile(f, backend="eager"), torch.compile(policy, backend="eager"))
+    form, expected = lure(compiled, (3,)), Loop(f, policy).step(X, 0)
+    assert len(form.blocks) == 3
+    torch.testing.assert_close(form(X), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(compiled.step(X, 0), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_a_product_of_two_functions_of_the_state_is_not_seen_through():
     with pytest.raises(ArgumentError, match=r"mul"):
         lure(Loop(Gated(), net(3, 2)).function(), (3,))
@@ -237,6 +247,13 @@ def test_what_f_must_not_do(f, message):
     for call in (lambda: Loop(f).step(X, 0), lambda: Loop(f).tangent(X, V, 0)):
         with pytest.raises(ArgumentError, match=message):
             call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_policy_of_another_precision_is_named(dtype):
+    loop = Loop(net(5, 3), net(3, 2).float())
+    with pytest.raises(ArgumentError, match=r"^u: got a policy in torch.float32 for f in torch.float64; bring both"):
+        loop.step(X.to(dtype), 0)
 
 
 def test_dropout_is_refused_before_a_tracer_sees_it():

@@ -55,7 +55,7 @@ def basins(ax: Axes, ds: xr.Dataset, aspect: Any) -> list[Any]:
     handles = []
     for i in range(count):
         begin, size = int(ds["start"][i]), int(ds["count"][i])
-        kind = kinds.get(int(ds["kind"][i]), "attractor").replace("-", " ")
+        kind = kinds.get(int(ds["kind"][i]), "attractor").replace("fixed-point", "fixed point")
         name = f"{kind} of period {int(ds['period'][i])}" if kind == "cycle" else kind
         look: dict[str, Any] = {"marker": ".", "markersize": 1.6, "markeredgewidth": 0.0}
         if size <= 32:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from separatrix.figures import phase_marks, style
+from separatrix.local.basin_system import as_system
 from separatrix.local.region_box import read_box
 from separatrix.results.errors import ArgumentError
 from separatrix.tangent.columns import Columns, columns
@@ -44,10 +45,10 @@ def phase_portrait(
 
     Parameters
     ----------
-    system : System
-        Such as ``sx.Loop(model)`` or ``sx.Map(f)``.
-    box : (lo, hi)
-        Scalars or 2-vectors.
+    system : System, nn.Module or callable
+        ``sx.Loop(model)``, ``sx.Map(f)``, or a model or function that takes (B, 2) to (B, 2).
+    box : (lo, hi), or grid
+        Scalars or 2-vectors, or the rectangle of ``sx.grid``.
     shape : int or (int, int)
         Number of arrows along each side.
     starts : int or array (k, 2)
@@ -70,18 +71,18 @@ def phase_portrait(
     Raises
     ------
     ArgumentError
-        If the system is none or not two-dimensional, the box is empty, a number cannot be used, or a result is not
-        what it should be.
+        If the system is none, not two-dimensional or gives NaN everywhere, the box is empty, a number cannot be used,
+        or a result is not what it should be.
     """
     lo, hi = read_box(box, 2)
-    counts = (shape, shape) if isinstance(shape, int) and not isinstance(shape, bool) else shape
-    if not (isinstance(counts, tuple) and len(counts) == 2 and all(isinstance(k, int) and k >= 2 for k in counts)):
+    counts = tuple(shape) if isinstance(shape, Sequence) else (shape, shape)
+    if len(counts) != 2 or not all(isinstance(k, int | np.integer) and k >= 2 for k in counts):
         raise ArgumentError("shape", repr(shape), "give two whole numbers of at least 2, such as (25, 25)")
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ArgumentError("steps", repr(steps), "give a whole number of at least 1")
     begin = _starts(starts, lo, hi)
     lattice = _lattice(lo, hi, counts, inside=True)
-    carried = _carried(system, lattice)
+    carried = _carried(as_system(system), lattice)
 
     ax = style.axes(ax)
     style.frame(ax)
@@ -113,7 +114,16 @@ def _carried(system: Any, lattice: Float[np.ndarray, "points 2"]) -> Columns:
         n = 2
     if n != 2:
         raise ArgumentError("system", f"states of {n} components", "a portrait shows two-dimensional maps")
-    return columns(system, torch.as_tensor(lattice))
+    try:
+        carried = columns(system, torch.as_tensor(lattice))
+    except ArgumentError as error:
+        if error.argument != "system":
+            raise
+        remedy = f"{error.remedy} (a portrait shows two-dimensional maps, and gave it states of 2 components)"
+        raise ArgumentError(error.argument, error.got, remedy) from error
+    if not np.isfinite(_step(carried, lattice)).any():
+        raise ArgumentError("system", "a step that gives NaN or infinity everywhere", "check the model and the box")
+    return carried
 
 
 def _starts(starts: Any, lo: np.ndarray, hi: np.ndarray) -> Float[np.ndarray, "k 2"]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from separatrix.local.basin_atlas import ESCAPE, UNDECIDED, Atlas, Attractor
 from separatrix.local.basin_cycles import Cycle, multipliers, power
 from separatrix.local.basin_sets import CellSet
+from separatrix.local.basin_system import built_from
 from separatrix.results.dataset import Entry, build
 from separatrix.results.provenance import provenance
 from separatrix.tangent.inputs import Plane, Points
@@ -105,7 +106,7 @@ def dataset(system: Any, where: Plane | Points, atlas: Atlas, label: Tensor, set
         "inputs": where.kind,
         "escape_share": escaped / total,
         "undecided_share": int((label == UNDECIDED).sum()) / total,
-        "provenance": provenance("basins", model=getattr(system, "network", None) or system, **settings),
+        "provenance": provenance("basins", model=built_from(system), **settings),
     }
     return build(data, coords, attrs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from separatrix.local.basin_cycles import Ruler
 from separatrix.local.basin_result import dataset
 from separatrix.local.basin_search import Search
 from separatrix.local.basin_stuck import resolve
+from separatrix.local.basin_system import as_system
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.results.progress import Progress, track
@@ -48,8 +50,8 @@ def basins(
 
     Parameters
     ----------
-    system : System
-        Autonomous, such as ``sx.Loop(model)`` or ``sx.Map(f)``.
+    system : System, nn.Module or callable
+        Autonomous: ``sx.Loop(model)``, ``sx.Map(f)``, or a model or function that takes (B, n) to (B, n).
     grid : sx.grid(...), sx.plane(...) or Tensor (points, n)
         Starting points: a grid of a two-dimensional state space, a slice of a larger one, or any points, such as a
         random sample.
@@ -128,17 +130,18 @@ def basins(
     budget = parse_bytes(memory)
     whole = {"steps": (steps, 1), "transient": (transient, 0), "max_period": (max_period, 1), "seed": (seed, 0)}
     for name, (value, least) in whole.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
             raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
     for name, number in (("tolerance", tolerance), ("escape", escape)):
-        if number is not None and not 0 < number < float("inf"):
+        real = isinstance(number, int | float | np.number) and not isinstance(number, bool)
+        if number is not None and not (real and 0 < number < float("inf")):
             raise ArgumentError(name, repr(number), "give a positive, finite number")
-    where = _points(grid)
+    moving, where = as_system(system), _points(grid)
     starts = where.points().flatten(1).detach().cpu()
-    carried = _carried(system, starts)
+    carried = _carried(moving, starts)
     starts = starts.to(carried.dtype).T.contiguous()
     ruler = _ruler(starts, carried, tolerance, escape)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     search = Search(Atlas(carried, ruler, max_period, generator), steps, transient)
     # one step with its tangents, a stretch of the orbit, and what the refinement holds
     width = carried.width + starts.shape[0] * (max_period + 1 + 6 * starts.shape[0])
@@ -152,13 +155,15 @@ def basins(
             label[part] = search.run(starts[:, part].contiguous())
             advance(len(part))
         label = resolve(search, starts, label)
-    settings = {"steps": steps, "transient": transient, "max_period": max_period, "seed": seed, "memory": str(memory)}
+    settings: dict[str, Any] = {name: int(value) for name, (value, _) in whole.items()} | {"memory": str(memory)}
     return dataset(
-        system, where, search.atlas, label, {**settings, "tolerance": ruler.tolerance, "escape": ruler.escape}
+        moving, where, search.atlas, label, {**settings, "tolerance": ruler.tolerance, "escape": ruler.escape}
     )
 
 
 def _points(grid: Any) -> Plane | Points:
+    if isinstance(grid, Tensor | np.ndarray) and not torch.as_tensor(grid).is_floating_point():
+        raise ArgumentError("grid", str(grid.dtype), "give states as floating-point numbers, such as grid.double()")
     try:
         where = as_inputs(grid, tokens=False)
     except ArgumentError as error:

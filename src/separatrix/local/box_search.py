@@ -150,6 +150,7 @@ def _divide(
     for low, high in found.way:  # all points of a cycle are asked to be in the box
         empty = empty | (low > box[1][:, None]).any(0) | (high < box[0][:, None]).any(0)
     new_lo, new_hi = torch.maximum(verdict.lo, lo), torch.minimum(verdict.hi, hi)
+    empty = empty | (new_lo > new_hi).any(0)  # by less than the slack of the verdict, but the bounds are rigorous
     tiny = ((hi - lo) <= least).all(0)
     ready = (verdict.holds | tiny) & ~empty
     if bool(ready.any()):

@@ -115,15 +115,17 @@ def classified(
 def _margin(matrices: Float[Tensor, "K n n"], error: Float[Tensor, " K"]) -> Float[Tensor, " K"]:
     """How far eigenvalues may be off, if matrices are off by ``error``: by the condition of their eigenvectors.
 
-    That is the bound of Bauer and Fike, Numer. Math. 2, 137 (1960); or the n-th root of the relative error, where
-    eigenvectors coincide.
+    That is the bound of Bauer and Fike, Numer. Math. 2, 137 (1960); or that of L. Elsner, Linear Algebra Appl. 71, 77
+    (1985), with the n-th root of the error, where eigenvectors coincide. ``error`` is a largest row sum, which the
+    spectral norm exceeds by a factor of up to sqrt(n).
     """
     n = matrices.shape[-1]
+    error = error * n**0.5
     size = torch.linalg.matrix_norm(matrices, 2).clamp(min=1e-12)
     vectors = torch.linalg.eig(matrices.nan_to_num())[1]
     condition = torch.linalg.svdvals(vectors)
     condition = condition[:, 0] / condition[:, -1].clamp(min=1e-300)
-    return torch.minimum(condition * error, size * (error / size) ** (1 / n)).clamp(min=1e-9)
+    return torch.minimum(condition * error, (2 * size + error) ** (1 - 1 / n) * error ** (1 / n)).clamp(min=1e-9)
 
 
 def _stability(modulus: Float[Tensor, "K n"], margin: Float[Tensor, " K"]) -> Int[Tensor, " K"]:

@@ -57,10 +57,11 @@ def by_intervals(
     size = float((hi - lo).max())
     pad = 1e-9 * torch.maximum(hi - lo, 1e-3 * torch.maximum(lo.abs(), hi.abs()))
     parts, left, notes, looked = [], [], [], 0
-    known: dict[int, States] = {}
+    known: dict[int, tuple[States, Tensor]] = {}
     for p in range(1, period + 1):
         enclosed = Enclosed(network, p)
-        lower = torch.cat([known[d] for d in known if p % d == 0] or [starts[:, :0]], 1)
+        smaller = [known[d] for d in known if p % d == 0] or [(starts[:, :0], starts[0, :0])]
+        lower, off = (torch.cat(part, -1) for part in zip(*smaller, strict=True))
         roots = fixed_points(system, starts, p, lo, hi)
         seeds = torch.cat([lower, *_images(system, roots, p)], 1)
         most = 200_000 if len(lo) <= 4 else 20_000
@@ -74,7 +75,10 @@ def by_intervals(
             why = f"{allowed:,} boxes were not enough" if done.ended == "max_boxes" else "I - Df may be singular there"
             notes.append(f"period {p}: {boxes[0].shape[1]} boxes left ({why})")
         proof = done.proof
-        old = _covers(proof.lo, proof.hi, lower)
+        old = _covers(proof.lo, proof.hi, lower, off.nan_to_num(posinf=0.0))
+        vague = ~old & _covers(proof.lo, proof.hi, lower, -off.nan_to_num(posinf=0.0))
+        if bool(vague.any()):
+            notes.append(f"period {p}: {int(vague.sum())} points that may be of a smaller period")
         x, slack = proof.point[:, ~old], proof.slack[~old]
         inside = _inside(x, lo, hi, slack)
         unsure = roots[:, ~_in_boxes(roots, proof.lo, proof.hi)]
@@ -85,14 +89,15 @@ def by_intervals(
         if lost:
             notes.append(f"period {p}: {lost} points whose images were not found among the others")
         x, slack = x[:, order], slack[order]
-        found = enclosed(x, slack.nan_to_num(posinf=1e-9 * size).expand(len(x), -1).contiguous(), "slopes")
+        # what is not proved may be as far off as the boxes are large in which it is listed
+        found = enclosed(x, slack.nan_to_num(posinf=1e-3 * size).expand(len(x), -1).contiguous(), "slopes")
         spread = 2 * found.slope_radius.sum(1).amax(0)
         # a matrix with spectral radius below 1 that exceeds all slopes contracts a weighted largest component
         largest = (found.slope.abs() + found.slope_radius).permute(2, 0, 1)
         contracting = torch.isfinite(slack) & (torch.linalg.eigvals(largest).abs().amax(1) < 1 - 1e-6)
         proved = torch.isfinite(slack).numpy()
         parts.append(classified(system, x, p, cycle, slack.numpy(), proved, spread, contracting))
-        known[p] = x
+        known[p] = (x, slack)
     return Found(
         Points.joined(parts), Left.joined(left), not notes, "intervals, rounded outwards", tuple(notes), looked
     )
@@ -106,9 +111,9 @@ def _images(system: Columns, x: States, period: int) -> list[States]:
     return found
 
 
-def _covers(lo: States, hi: States, x: States) -> Tensor:
-    """Which boxes hold one of the points."""
-    return ((x[:, None] >= lo[:, :, None]) & (x[:, None] <= hi[:, :, None])).all(0).any(1)
+def _covers(lo: States, hi: States, x: States, off: Tensor) -> Tensor:
+    """Which boxes hold one of the points, with all that is within ``off`` of it; if negative, some of that."""
+    return ((x[:, None] - off >= lo[:, :, None]) & (x[:, None] + off <= hi[:, :, None])).all(0).any(1)
 
 
 def _inside(x: States, lo: Corner, hi: Corner, slack: Tensor) -> Tensor:
@@ -233,14 +238,28 @@ def _distinct(x: States, apart: float) -> States:
 
 
 def _kinks(system: Columns, x: States, period: int, size: float) -> Float[Tensor, " K"]:
-    """How much the derivative changes within a millionth of the box, where that is more than a smooth map's would."""
+    """How much the derivative may be off at points that Newton's method found.
+
+    What it changes within a millionth of the box, where that is more than a smooth map's would; and within the distance
+    that the points may be off by, which is large where I - Df is almost singular: at a fold the computed derivative
+    tells no side.
+    """
     worst = torch.zeros(x.shape[1], dtype=torch.float64)
     if not x.shape[1]:
         return worst
     own = power(system, x.to(system.dtype), period)[1].double()
+    steep = own.abs().sum(1).amax(0)
+    inverse = torch.linalg.inv_ex(own.permute(2, 0, 1) - torch.eye(len(x), dtype=torch.float64))[0]
+    residual = 1024 * system.epsilon * x.abs().amax(0).clamp(min=1e-3 * size) * steep.clamp(min=1.0)
+    off = 4 * residual * inverse.abs().sum(2).amax(1).nan_to_num(nan=torch.inf)
+    off = off.clamp(max=1e-2 * size)
+    bent = worst
     generator = torch.Generator().manual_seed(0)
     for _ in range(8):
-        offset = torch.randn(x.shape, generator=generator, dtype=torch.float64) * 1e-6 * size
-        other = power(system, (x + offset).to(system.dtype), period)[1].double()
-        worst = torch.maximum(worst, (other - own).abs().sum(1).amax(0))
-    return torch.where(worst > 1e-3 * (1 + own.abs().sum(1).amax(0)), worst, 0.0)
+        way = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        kinked, moved = (
+            (power(system, (x + way * far).to(system.dtype), period)[1].double() - own).abs().sum(1).amax(0)
+            for far in (1e-6 * size, off)
+        )
+        worst, bent = torch.maximum(worst, kinked), torch.maximum(bent, moved)
+    return torch.maximum(torch.where(worst > 1e-3 * (1 + steep), worst, 0.0), bent)

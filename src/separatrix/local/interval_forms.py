@@ -138,7 +138,8 @@ class Enclosed:
         outer = radius[:, n + 1] * UP + 4 * _UNIT * middle[:, n + 1].abs()
         lo = torch.fmax(centre - reach, middle[:, n + 1] - outer)
         hi = torch.fmin(centre + reach, middle[:, n + 1] + outer)
-        return centre, lo, hi
+        # the computed centre too, from which chords are taken and which rounding may have put outside; NaN stays NaN
+        return centre, torch.minimum(lo, centre), torch.maximum(hi, centre)
 
 
 def _activated(

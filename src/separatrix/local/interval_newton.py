@@ -137,5 +137,7 @@ def prove(network: Enclosed, x: Columns, size: float) -> Proof:
     slack = torch.where(holds, far, torch.inf).amin(0) * UP
     widest = torch.where(holds, ladder, 0.0).amax(0)
     proved = holds.any(0)
-    box = torch.where(proved, widest, torch.nan) * (1 - 2.0**-40)
+    # less than the box of the proof, so that the rounding of the corners does not reach beyond it
+    box = torch.where(proved, widest, torch.nan)
+    box = box - 4 * _UNIT * (x.abs() + box)
     return Proof(x, proved, slack, x - box, x + box)

@@ -15,23 +15,32 @@ REMEDY = "give (lo, hi): two numbers, or two vectors with lo < hi in every compo
 
 
 def read_box(box: Any, n: int) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Corners lo and hi of a box in n dimensions from a pair of scalars or n-vectors.
+    """Corners lo and hi of a box in n dimensions from a pair of scalars or n-vectors, or from ``sx.grid``.
 
     Raises
     ------
     ArgumentError
         If it is no pair, has another number of components, is not finite, or is empty or upside down.
     """
+    if isinstance(box, Plane):
+        if box.kind != "grid" or n != 2:
+            remedy = f"for states of {n} give (lo, hi): two numbers, or two vectors of {n}"
+            raise ArgumentError("box", "a grid of the plane" if box.kind == "grid" else "a plane", remedy)
+        lo, hi = sides(box)
+        box = (lo, hi)
     try:
         lo, hi = (np.asarray(side, dtype=np.float64) for side in box)
     except (TypeError, ValueError, RuntimeError):
-        raise ArgumentError("box", repr(box), REMEDY) from None
+        raise ArgumentError("box", " ".join(repr(box).split())[:80], REMEDY) from None
     for side in (lo, hi):
         if side.shape not in ((), (1,), (n,)):
             raise ArgumentError("box", f"a side of shape {side.shape}", f"{REMEDY}; here vectors have {n} components")
     lo, hi = np.broadcast_to(lo, n).copy(), np.broadcast_to(hi, n).copy()
     if not (np.isfinite(lo).all() and np.isfinite(hi).all() and (lo < hi).all() and np.isfinite(hi - lo).all()):
-        raise ArgumentError("box", f"({lo}, {hi})", REMEDY)
+        hint = ""
+        if n == 2 and lo[0] < lo[1] and hi[0] < hi[1]:
+            hint = f"; these look like ranges, and are corners: ([{lo[0]:g}, {hi[0]:g}], [{lo[1]:g}, {hi[1]:g}])"
+        raise ArgumentError("box", f"({lo}, {hi})", REMEDY + hint)
     return lo, hi
 
 

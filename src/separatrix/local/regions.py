@@ -164,7 +164,14 @@ def regions(
 
 def _network(model: Any, plane: Plane | None, t: int) -> Lure:
     shape = (2,) if plane is None else tuple(plane.origin.shape)
-    network = model if isinstance(model, Lure) else lure(model, shape, t=t)
+    try:
+        network = model if isinstance(model, Lure) else lure(model, shape, t=t)
+    except ArgumentError as error:
+        if plane is not None or not error.got.startswith("a failure on an input of shape"):
+            raise
+        remedy = f"{error.remedy} (regions are cut in two dimensions: through a larger space lay a plane with "
+        remedy += "sx.plane(origin, e1, e2))"
+        raise ArgumentError(error.argument, error.got, remedy) from error
     given = int(np.prod(shape))
     if network.inputs != given:
         raise ArgumentError(

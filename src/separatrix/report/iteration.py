@@ -83,16 +83,18 @@ def _settles(context: Context, loop: Loop, plane: Plane | None, results: dict[st
         share, least, most = (100 * float(one[name]) for name in ("share", "share_lo", "share_hi"))
         period = str(int(one.period)) if int(one.period) > 0 else "–"
         shares = f"{share:.1f} % ({least:.1f} to {most:.1f})"
-        kind = kinds[int(one.kind)].replace("-", " ")
+        kind = kinds[int(one.kind)].replace("fixed-point", "fixed point")
         rows.append([str(i + 1), kind, period, f"{float(one.exponent) + 0.0:.4f}", shares])
     escaped, undecided = (100 * float((ds["label"] == label).mean()) for label in (-2, -1))
-    found = Counter(kinds[int(kind)].replace("-", " ") for kind in ds["kind"].values)
+    found = Counter(kinds[int(kind)].replace("fixed-point", "fixed point") for kind in ds["kind"].values)
     settled = ", ".join(f"{number} × {kind}" for kind, number in found.items()) or "no attractor"
     prose = [f"{ds['label'].size:,} starts found: {settled}. {escaped:.1f} % escaped, {undecided:.1f} % are undecided."]
     if "unresolved" in found:
         prose.append("Unresolved: neither settled nor shown to be chaotic in the steps taken, such as a slow drift.")
     if plane is None:
         prose.append("The starts are test inputs, so shares are those of the data.")
+    if len(rows) < ds.sizes["line"]:
+        prose.append(f"The table has the {len(rows)} with the largest shares; the file has all {ds.sizes['line']}.")
     table = Table(["attractor", "kind", "period", "largest exponent (1/step)", "share of starts"], rows, numbers=(3, 4))
     return Section("Where it settles", facts=[("attractors found", settled)], prose=prose, tables=[table])
 
@@ -120,9 +122,13 @@ def _equilibria(context: Context, loop: Loop, results: dict[str, xr.Dataset]) ->
     prose = [told[ds.attrs["complete"]] + f" Method: {ds.attrs['method']}."]
     if not rows:
         prose.append("There is none in the list.")
+    if len(rows) < ds.sizes["point"]:
+        counts = Counter(kinds[int(kind)] for kind in ds["stability"].values)
+        settled = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+        prose.append(f"The table has the first {len(rows)} of {ds.sizes['point']} ({settled}); the file has all.")
     table = Table(["x = f(x)", "stability", "moduli of eigenvalues", "proved"], rows)
     whole = "all, as is proved" if ds.attrs["complete"] == "proved" else "there may be more"
-    facts = [("equilibria in the box", f"{ds.sizes['point']} ({whole})")]
+    facts = [(f"equilibria in the box ({whole})", str(ds.sizes["point"]))]
     return Section("Equilibria", facts=facts, prose=prose, tables=[table] if rows else [])
 
 
@@ -153,7 +159,7 @@ def _spectra(context: Context, network: Lure | None, reason: str) -> Section:
         context.save(ds, f"spectrum-{of}")
         for key, words in QUANTITIES.items():
             values = ds[key].values.ravel()
-            rows.append([name, words, f"{np.median(values):.4g}", f"{values.min():.4g}", f"{values.max():.4g}"])
+            rows.append([name, words, *(f"{v:#.4g}" for v in (np.median(values), values.min(), values.max()))])
     prose = [
         f"At {len(X):,} test inputs. The largest values are estimates from below; a radius below 1 everywhere does not "
         "make a map stable, and a norm above 1 somewhere does not make it unstable."

@@ -45,6 +45,7 @@ _ONE = _words(
     "mul multiply __mul__ __rmul__ __imul__ mul_ matmul mm bmm mv dot inner outer tensordot einsum __matmul__ "
     "__rmatmul__ addmm addmv baddbmm kron"
 )
+_CHANGES = _words("__iadd__ __isub__ __imul__ __itruediv__")
 _CASTS = _words("to float double half bfloat16 type type_as cpu cuda")
 # answered by a tensor of zeros of the same shape
 _QUESTIONS = _words(
@@ -67,11 +68,18 @@ class Recorder:
 
 
 class AffineTensor(Tensor):
-    """Its coefficients: ``parts[source]`` is (m, 1, *shape), a row for each component of a source, and ``constant``."""
+    """Its coefficients: ``parts[source]`` is (m, 1, *shape), a row for each component of a source, and ``constant``.
+
+    ``memory`` counts the changes in place of the memory that a value shares with its views, and ``version`` those that
+    the value's own coefficients know of: a change of a view is not carried over to the others, which are refused.
+    The tensor's own numbers are NaN, so that what reads them past torch's functions is found out.
+    """
 
     parts: dict[int, Tensor]
     constant: Tensor
     recorder: Recorder
+    memory: list[int]
+    version: int
 
     @staticmethod
     def make(parts: dict[int, Tensor], constant: Tensor, recorder: Recorder) -> AffineTensor:
@@ -83,14 +91,29 @@ class AffineTensor(Tensor):
                 f"a value of {constant.numel()} components needs {held / 1e6:.0f} MB of coefficients",
                 "allow more (memory=), or use the Jacobian (sx.ftle), which needs no dense matrices",
             )
-        made = Tensor._make_subclass(AffineTensor, torch.zeros_like(constant), False)
+        made = Tensor._make_subclass(AffineTensor, torch.full_like(constant, torch.nan), False)
         made.parts, made.constant, made.recorder = parts, constant, recorder
+        made.memory, made.version = [0], 0
         return made
+
+    def sharing(self, other: AffineTensor) -> AffineTensor:
+        """The value, as one in the memory of another."""
+        self.memory, self.version = other.memory, other.version
+        return self
+
+    def refuse_stale(self) -> None:
+        """Raise where the value was changed through a view of it."""
+        if self.version != self.memory[0]:
+            raise ArgumentError(
+                "model",
+                "a value that was changed in place through a view of it",
+                "change it out of place (x = x.clamp(...), inplace=False)",
+            )
 
     @staticmethod
     def variable(source: int, shape: tuple[int, ...], recorder: Recorder) -> AffineTensor:
-        """The components of one source themselves."""
-        zero = torch.zeros(1, *shape, dtype=torch.float64)
+        """The components of one source themselves, in a value of a shape (batch included)."""
+        zero = torch.zeros(*shape, dtype=torch.float64)
         count = zero.numel()
         if count * count * 8 > recorder.limit:
             raise ArgumentError(
@@ -98,7 +121,7 @@ class AffineTensor(Tensor):
                 f"a value of {count} components needs a matrix of {count * count * 8 / 1e6:.0f} MB",
                 "allow more (memory=), or use the Jacobian (sx.ftle), which needs no dense matrices",
             )
-        return AffineTensor.make({source: torch.eye(count, dtype=torch.float64).view(count, 1, *shape)}, zero, recorder)
+        return AffineTensor.make({source: torch.eye(count, dtype=torch.float64).view(count, *shape)}, zero, recorder)
 
     @classmethod
     def __torch_function__(
@@ -109,14 +132,23 @@ class AffineTensor(Tensor):
         if name in _QUESTIONS:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
-        target = next(a for a in tree_flatten((args, kwargs))[0] if isinstance(a, AffineTensor))
+        values = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, AffineTensor)]
+        if not values:
+            raise _refused(name, "of a value inside a slice or an object")
+        for value in values:
+            value.refuse_stale()
+        target = values[0]
         if name in _CASTS:
-            # of the value itself, or of a constant after the value's pattern
-            return target if args[0] is target else args[0].double()
-        value = _apply(func, name, args, kwargs, target)
+            return _cast(func, name, args, kwargs, target)
         works_in_place = kwargs.get("inplace") is True or (name.endswith("_") and not name.endswith("__"))
-        if (works_in_place or name in ("__iadd__", "__isub__", "__imul__", "__itruediv__")) and args[0] is target:
+        works_in_place |= name in _CHANGES
+        if kwargs.get("out") is not None or (works_in_place and _first(args, kwargs) is not target):
+            raise _refused(name, "that writes into a constant")
+        value = _apply(func, name, args, kwargs, target)
+        if works_in_place:
             target.parts, target.constant = value.parts, value.constant
+            target.memory[0] += 1
+            target.version = target.memory[0]
             return target
         return value
 
@@ -128,14 +160,39 @@ def _name(func: Callable[..., Any]) -> str:
     return name
 
 
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else kwargs.get("input")
+
+
+def _refused(name: str, what: str) -> ArgumentError:
+    return ArgumentError(
+        "model",
+        f"the operation {name} {what}".rstrip(),
+        "it is neither affine nor an elementwise activation with known ranges; the Jacobian (sx.ftle, "
+        "of='jacobian') needs neither",
+    )
+
+
+def _cast(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], target: AffineTensor) -> Any:
+    """The value itself, or a constant after the value's pattern."""
+    if args[0] is not target:
+        return args[0].double()
+    plain = [a.constant if isinstance(a, AffineTensor) else a for a in args]
+    found = func(*plain, **kwargs)
+    if not isinstance(found, Tensor) or not found.is_floating_point():
+        raise _refused(name, "to whole numbers")
+    # where it is a copy, changing it in place is refused all the same
+    return AffineTensor.make(target.parts, target.constant, target.recorder).sharing(target)
+
+
 def _apply(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], target: AffineTensor) -> Any:
     leaves, spec = tree_flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, AffineTensor)]
     linear = (
         name in _JOINT
         or (name in _ONE and len(places) == 1)
-        or (name in _FIRST and len(places) == 1 and leaves[places[0]] is (args or list(kwargs.values()))[0])
-    )
+        or (name in _FIRST and len(places) == 1 and leaves[places[0]] is _first(args, kwargs))
+    ) and kwargs.get("rounding_mode") is None
     if linear:
         return _affine(func, leaves, _without_constants(name, args, kwargs), spec, places, target.recorder)
     try:
@@ -143,13 +200,10 @@ def _apply(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], 
         if name == "prelu":
             rest = (_per_component(rest[0], tuple(target.shape)), *rest[1:])
         shape = curve(func, rest, {k: v for k, v in kwargs.items() if k not in ("input", "inplace")})
+        if len(places) > 1 or _first(args, kwargs) is not target:
+            raise _refused(name, "with parameters that depend on the input")
     except ArgumentError as error:
-        raise ArgumentError(
-            "model",
-            f"the operation {name}" + (" of two values that depend on the input" if len(places) > 1 else ""),
-            "it is neither affine nor an elementwise activation with known ranges; the Jacobian (sx.ftle, "
-            "of='jacobian') needs neither",
-        ) from error
+        raise _refused(name, "of two values that depend on the input" if len(places) > 1 else "") from error
     return _activated(name, shape, target)
 
 
@@ -158,7 +212,7 @@ def _without_constants(name: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     args, kwargs = tuple(args), dict(kwargs)
     added: tuple[int, ...] = ()
     if name in _JOINT:
-        added = (0,) if isinstance(args[0], list | tuple) else (0, 1)
+        added = (0,) if args and isinstance(args[0], list | tuple) else (0, 1)
     elif name == "linear" or name.startswith("conv"):
         added = (2,)
     elif name == "batch_norm":
@@ -183,21 +237,28 @@ def _affine(func: Any, leaves: list[Any], linear: list[Any], spec: Any, places: 
     def run(template: list[Any], *given: Tensor) -> Any:
         filled = [a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in template]
         for place, tensor in zip(places, given, strict=True):
-            filled[place] = tensor.clone()  # the operation may work in place
+            filled[place] = tensor
         args, kwargs = tree_unflatten(filled, spec)
         return func(*args, **kwargs)
 
     with torch.no_grad():
-        constant = run(leaves, *[v.constant for v in values])
+        copies = [v.constant.clone() for v in values]  # the operation may work in place
+        constant = run(leaves, *copies)
         zero = run(linear, *[torch.zeros_like(v.constant) for v in values])
         parts: dict[int, Any] = {}
         for source in sorted({key for v in values for key in v.parts}):
             rows = next(len(v.parts[source]) for v in values if source in v.parts)
             given = [v.parts.get(source, v.constant.new_zeros(rows, *v.constant.shape)) for v in values]
-            parts[source] = tree_map(lambda a, b: a - b, torch.vmap(partial(run, linear))(*given), zero)
+            parts[source] = tree_map(
+                lambda a, b: a - b, torch.vmap(partial(run, linear))(*[g.clone() for g in given]), zero
+            )
     outputs, form = tree_flatten(constant)
     split = {source: tree_flatten(part)[0] for source, part in parts.items()}
     made = [AffineTensor.make({s: p[i] for s, p in split.items()}, c, recorder) for i, c in enumerate(outputs)]
+    for one, output in zip(made, outputs, strict=True):
+        for value, copy in zip(values, copies, strict=True):
+            if output.untyped_storage().data_ptr() == copy.untyped_storage().data_ptr():
+                one.sharing(value)
     return tree_unflatten(made, form)
 
 
@@ -205,9 +266,9 @@ def _activated(name: str, shape: Curve, z: AffineTensor) -> AffineTensor:
     recorder = z.recorder
     label = name.strip("_")
     recorder.calls[label] = recorder.calls.get(label, 0) + 1
-    weights = {source: part.flatten(1).T.contiguous() for source, part in z.parts.items()}
+    weights = {source: part.reshape(len(part), -1).T.contiguous() for source, part in z.parts.items()}
     recorder.found.append((f"{label}#{recorder.calls[label]}", weights, z.constant.flatten(), shape))
-    return AffineTensor.variable(len(recorder.found), tuple(z.shape[1:]), recorder)
+    return AffineTensor.variable(len(recorder.found), tuple(z.shape), recorder)
 
 
 def _per_component(weight: Tensor, shape: tuple[int, ...]) -> Tensor:

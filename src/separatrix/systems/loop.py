@@ -114,7 +114,19 @@ class Loop(Map):
             If t is beyond the horizon, or f or the policy is in train mode with dropout or batch statistics.
         """
         self._check(t)
-        return lambda x: self._closed.evaluate(x.clone(), self._closed.given(x, t))
+        closed = self._closed
+        # a tracer cannot pass through what torch.compile has made: it gets what that was made of
+        f, u = _uncompiled(closed.network), _uncompiled(closed.u)
+        if f is not closed.network or u is not closed.u:
+            closed = _Closed(f, u, closed.joint, closed.shape, closed.exact)
+        return lambda x: closed.evaluate(x.clone(), closed.given(x, t))
+
+    def _explain(self, x: Tensor, error: RuntimeError) -> Exception:
+        own, other = (_dtypes(part) for part in (self.network, self.u))
+        if len(own) == len(other) == 1 and own != other:
+            got = f"a policy in {min(other, key=str)} for f in {min(own, key=str)}"
+            return ArgumentError("u", got, "bring both to one dtype with .to(...)")
+        return super()._explain(x, error)
 
     def _check_state(self, state: Tensor, t: int) -> None:
         self._check(t)
@@ -196,6 +208,14 @@ def _as_input(u: Any) -> Any:
     if not torch.isfinite(values).all():
         raise ArgumentError("u", "values that are NaN or infinite", "give finite numbers")
     return values
+
+
+def _dtypes(part: Any) -> set[torch.dtype]:
+    return {p.dtype for p in part.parameters() if p.is_floating_point()} if isinstance(part, nn.Module) else set()
+
+
+def _uncompiled(f: Any) -> Any:
+    return getattr(f, "_orig_mod", getattr(f, "_torchdynamo_orig_callable", f))
 
 
 def _name(f: object) -> str:

@@ -178,7 +178,7 @@ def _precision(system: Any, states: Tensor) -> tuple[torch.dtype, torch.device]:
     # the wrong one of two precisions is refused with a clear error; what else goes wrong is what matters
     plain = next((error for error in errors if not isinstance(error, ArgumentError)), None)
     if plain is None:
-        raise errors[0]
+        raise next((e for e in errors if isinstance(e, ArgumentError) and e.argument != "state"), errors[0])
     got = f"a system that rejects states of {states.shape[1]} components: {str(plain).splitlines()[0]}"
     raise ArgumentError("system", got, "give states of the size that it takes") from plain
 

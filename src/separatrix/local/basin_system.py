@@ -1,0 +1,37 @@
+"""What basins and portraits iterate: a system, or a model or function that is taken for a map."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+from separatrix.results.errors import ArgumentError
+from separatrix.systems.maps import Map
+
+REMEDY = "give a system, such as sx.Loop(model) or sx.Map(f), or a function of a batch"
+
+
+def as_system(system: Any) -> Any:
+    """A system as it is; anything else that takes (B, n) to (B, n) as the map x+ = f(x).
+
+    Raises
+    ------
+    ArgumentError
+        If it can be neither, or is a function of more than the state.
+    """
+    if callable(getattr(system, "step", None)) and hasattr(system, "tangent"):
+        # a map keeps the dimension of the first states that it sees, and the caller's own should not
+        return copy(system) if isinstance(system, Map) else system
+    try:
+        moving = Map(system)
+    except ArgumentError as error:
+        raise ArgumentError("system", error.got, REMEDY) from None
+    if moving._takes:
+        remedy = "only a function of the state alone is a map; sx.Loop(f, u) gives f(x, u) an input or a policy"
+        raise ArgumentError("system", "a function of two arguments", remedy)
+    return moving
+
+
+def built_from(system: Any) -> Any:
+    """What the user built the system from."""
+    return getattr(system, "network", None) or getattr(system, "f", None) or system
