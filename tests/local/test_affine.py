@@ -366,3 +366,13 @@ def test_in_place_operations_without_other_views_and_transposed_values_are_read(
     x = 100 * torch.randn(5, 2, dtype=torch.float64)
     torch.testing.assert_close(lure(model, 2)(x), model(x).detach())
     torch.testing.assert_close(lure(lambda x: torch.relu(x.t() - 1).t(), 2)(x), torch.relu(x - 1))
+
+
+def test_compiled_parts_and_arrays():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 2))
+    x = torch.randn(4, 2)
+    plain = affine(sx.Euler(net, 0.1), x)
+    within = affine(sx.Euler(torch.compile(net), 0.1), x.numpy())
+    assert torch.equal(plain.A, within.A) and torch.equal(plain.b, within.b)
+    assert torch.equal(affine(torch.compile(net), x).A, affine(net, x).A)

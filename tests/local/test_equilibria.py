@@ -16,6 +16,7 @@ from separatrix.results.errors import ArgumentError
 from separatrix.systems.depth import Depth
 from separatrix.systems.loop import Loop
 from separatrix.systems.maps import Map
+from separatrix.tangent.inputs import grid
 
 PI = ([-1.0], [1.0])
 
@@ -345,7 +346,7 @@ BAD = [
     (net2, (-1, 1), {"memory": "none"}, "memory"),
     (lambda x: x * x.sum(), ([-1.0], [1.0]), {"method": "krawczyk"}, "seen through"),
     (lambda x: x * math.nan, ([-1.0], [1.0]), {}, "NaN"),
-    (lambda x, t: x + t, ([-1.0], [1.0]), {}, "time"),
+    (lambda x, t: x + t, ([-1.0], [1.0]), {}, "two arguments"),
     (Map(lambda x, t: x + t, dim=1), (-1.0, 1.0), {}, "time"),
     (Loop(lambda x, u: x + u, torch.zeros(5, 1), dim=1), (-1.0, 1.0), {}, "5 steps"),
     (Depth(net2), (-1.0, 1.0), {}, "steps"),
@@ -399,3 +400,10 @@ def test_margins_hold_for_coinciding_eigenvectors():
             margin = float(_margin(A[None], torch.tensor([error], dtype=torch.float64)))
             moved = torch.linalg.eigvals(A + E)
             assert float((moved - 0.5).abs().max()) <= margin
+
+
+def test_a_grid_is_a_box_of_two_dimensions():
+    found = equilibria(lambda x: torch.tanh(2 * x), grid((-2, 2), (-2, 2)))
+    assert found.sizes["axis"] == 2 and found.sizes["point"] == 9 and found.attrs["complete"] == "proved"
+    with pytest.raises(ArgumentError, match="two arguments"):
+        equilibria(lambda x, u: x + u, (-1, 1))

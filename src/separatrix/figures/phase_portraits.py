@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from separatrix.figures import phase_marks, style
-from separatrix.local.basin_system import as_system
+from separatrix.local.iterated import as_system
 from separatrix.local.region_box import read_box
 from separatrix.results.errors import ArgumentError
 from separatrix.tangent.columns import Columns, columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,17 +33,17 @@ _BLOCK_NUMBERS = 200_000
 
 @overload
 def affine(
-    model: Any, x: Tensor, *, convention: str = ..., centre: Tensor | None = ..., of: str = ..., layers: None = ...,
-    dtype: torch.dtype = ..., memory: int | str = ...,
+    model: Any, x: Tensor | np.ndarray, *, convention: str = ..., centre: Tensor | None = ..., of: str = ...,
+    layers: None = ..., dtype: torch.dtype = ..., memory: int | str = ...,
 ) -> Affine: ...  # fmt: skip
 @overload
 def affine(
-    model: Any, x: Tensor, *, convention: str = ..., centre: Tensor | None = ..., of: str = ..., layers: str,
-    dtype: torch.dtype = ..., memory: int | str = ...,
+    model: Any, x: Tensor | np.ndarray, *, convention: str = ..., centre: Tensor | None = ..., of: str = ...,
+    layers: str, dtype: torch.dtype = ..., memory: int | str = ...,
 ) -> dict[str, Affine]: ...  # fmt: skip
 def affine(
     model: nn.Module | System | Callable[..., Any] | Lure,
-    x: Tensor,
+    x: Tensor | np.ndarray,
     *,
     convention: str = "shifted",
     centre: Tensor | None = None,
@@ -61,7 +62,7 @@ def affine(
     model : nn.Module, Loop, callable or Lure
         Affine operations and elementwise activations with known ranges, joined in any way without loops: linear,
         convolution, batch norm in eval, residual connections, concatenation.
-    x : Tensor, shape (B, *shape) or (n,)
+    x : Tensor or array, shape (B, *shape) or (n,)
         Points; a single vector gives one map without a batch dimension.
     convention : {"shifted", "raw"}
         ``"raw"`` takes Lambda = diag(s(z)/z), with no s(0): the form of the first version of the paper. It does not
@@ -113,7 +114,7 @@ def affine(
     """
     if dtype not in (torch.float64, torch.float32):
         raise ArgumentError("dtype", str(dtype), "choose torch.float64 or torch.float32")
-    given, x = x, _points(x, dtype)
+    given, x = torch.as_tensor(x), _points(x, dtype)
     single = x.ndim == 1
     given, x = (given[None], x[None]) if single else (given, x)
     try:
@@ -154,6 +155,7 @@ def affine(
 
 
 def _points(x: Any, dtype: torch.dtype) -> Tensor:
+    x = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim == 0 or x.numel() == 0:
         got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ArgumentError("x", got, "give a floating-point tensor of points, (B, *shape) or (n,)")

@@ -12,7 +12,7 @@ from torch import Tensor
 from separatrix.local.basin_atlas import ESCAPE, UNDECIDED, Atlas, Attractor
 from separatrix.local.basin_cycles import Cycle, multipliers, power
 from separatrix.local.basin_sets import CellSet
-from separatrix.local.basin_system import built_from
+from separatrix.local.iterated import built_from
 from separatrix.results.dataset import Entry, build
 from separatrix.results.provenance import provenance
 from separatrix.tangent.inputs import Plane, Points

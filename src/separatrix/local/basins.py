@@ -13,7 +13,7 @@ from separatrix.local.basin_cycles import Ruler
 from separatrix.local.basin_result import dataset
 from separatrix.local.basin_search import Search
 from separatrix.local.basin_stuck import resolve
-from separatrix.local.basin_system import as_system
+from separatrix.local.iterated import as_system
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.results.progress import Progress, track

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from separatrix.local.equilibrium_points import dataset
 from separatrix.local.equilibrium_routes import Found, by_intervals, by_regions, by_starts
+from separatrix.local.iterated import as_system, built_from
 from separatrix.local.newton_starts import orbit_ends, spread
 from separatrix.local.region_box import read_box
 from separatrix.local.spectrum import check_square
@@ -21,8 +21,8 @@ from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress
 from separatrix.results.provenance import provenance
 from separatrix.systems.lure import Lure, lure
-from separatrix.systems.maps import Map
 from separatrix.tangent.columns import Columns, LureColumns, columns
+from separatrix.tangent.inputs import Plane
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +48,7 @@ def equilibria(
     ----------
     system : System, nn.Module or callable
         Autonomous: ``sx.Loop(model)``, ``sx.Map(f)``, or a model or function that takes (B, n) to (B, n).
-    box : (lo, hi)
+    box : (lo, hi), or the rectangle of ``sx.grid``
         Scalars or n-vectors. Where both are scalars, n must be known from the system: from its ``dim``, or the inputs
         of the first linear layer.
     period : int
@@ -119,7 +119,7 @@ def equilibria(
     _check_numbers(period, seed, max_boxes)
     if method not in METHODS:
         raise ArgumentError("method", repr(method), f"one of {', '.join(METHODS)}")
-    moving = _as_system(system)
+    moving = _autonomous(system)
     n = _dimension(moving, system, box)
     lo, hi = (torch.from_numpy(side) for side in read_box(box, n))
     network, reason = _seen_through(moving, n) if method != "newton" else (None, "")
@@ -144,31 +144,25 @@ def _check_numbers(period: Any, seed: Any, max_boxes: Any) -> None:
             raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
 
 
-def _as_system(system: Any) -> Any:
-    if callable(getattr(system, "step", None)) and hasattr(system, "tangent"):
-        if getattr(system, "horizon", None) is not None:
-            got = f"a system of {system.horizon} steps that differ"
-            raise ArgumentError("system", got, "give an autonomous one: with a constant input, or a policy")
-        # a map keeps the dimension of the first states that it sees, and a box may have another
-        return copy(system) if isinstance(system, Map) else system
-    try:
-        moving = Map(system)
-    except ArgumentError as error:
-        raise ArgumentError("system", error.got, "give sx.Loop(model), sx.Map(f), or a function of a batch") from None
-    if moving._takes:
-        raise ArgumentError("system", "a function of state and time", "only autonomous maps have equilibria")
+def _autonomous(system: Any) -> Any:
+    moving = as_system(system)
+    if getattr(moving, "horizon", None) is not None:
+        got = f"a system of {moving.horizon} steps that differ"
+        raise ArgumentError("system", got, "give an autonomous one: with a constant input, or a policy")
     return moving
 
 
 def _dimension(moving: Any, system: Any, box: Any) -> int:
     sizes: list[int] = []
+    if isinstance(box, Plane) and box.kind == "grid":
+        return 2
     with suppress(TypeError):  # read_box has the words for it
         sizes = [np.size(side) for side in box]
     with suppress(ArgumentError, AttributeError):
         return int(moving.dim(0))
     if max(sizes, default=1) > 1:
         return max(sizes)
-    of = _model(system)
+    of = built_from(system)
     parts = of.modules() if isinstance(of, nn.Module) else ()
     widths = [part.in_features for part in parts if isinstance(part, nn.Linear)]
     if widths and getattr(moving, "u", None) is None:
@@ -176,11 +170,6 @@ def _dimension(moving: Any, system: Any, box: Any) -> int:
     if not sizes or any(np.ndim(side) == 1 for side in box):
         return 1
     raise ArgumentError("box", repr(box), "give vectors, one number for each component, or sx.Loop(f, dim=n)")
-
-
-def _model(system: Any) -> Any:
-    """What the user built the system from."""
-    return getattr(system, "network", getattr(system, "f", system))
 
 
 def _seen_through(moving: Any, n: int) -> tuple[Lure | None, str]:
@@ -245,5 +234,5 @@ def _attrs(found: Found, route: str, lo: Tensor, hi: Tensor, system: Any, settin
         "arithmetic": found.arithmetic,
         "notes": "; ".join(found.notes),
         "boxes": found.boxes,
-        "provenance": provenance("equilibria", model=_model(system), box=[lo.tolist(), hi.tolist()], **settings),
+        "provenance": provenance("equilibria", model=built_from(system), box=[lo.tolist(), hi.tolist()], **settings),
     }

@@ -1,4 +1,4 @@
-"""What basins and portraits iterate: a system, or a model or function that is taken for a map."""
+"""What can be iterated: a system, or a model or function that is taken for a map."""
 
 from __future__ import annotations
 
