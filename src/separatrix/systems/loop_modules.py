@@ -5,7 +5,6 @@ Each maps a batch of states (B, n) to the next states (B, n), so that :class:`se
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from separatrix.results.errors import ArgumentError
-from separatrix.systems.callables import positive
+from separatrix.systems.callables import parameters_of, positive
 
 
 class Euler(nn.Module):
@@ -151,14 +150,9 @@ class Feedback(nn.Module):
 
 def takes_input(f: object, argument: str) -> str:
     """Tell how f wants state and input: "apart", "either" (the input may be left out), or "joint", as one [x, u]."""
-    if isinstance(f, type) or not callable(f):
-        got = f"the class {f.__name__}" if isinstance(f, type) else type(f).__name__
-        raise ArgumentError(argument, got, "give a function of a batch, or an instance of nn.Module")
-    target: Any = f.forward if isinstance(f, nn.Module) else f
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (ValueError, TypeError):
-        return "joint"  # built-in functions of torch tell nothing about themselves
+    parameters = parameters_of(f, argument)
+    if parameters is None:
+        return "joint"
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in places if p.default is p.empty]
     named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
