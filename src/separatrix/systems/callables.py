@@ -18,23 +18,24 @@ def positive(value: object, argument: str) -> float:
     return float(value)
 
 
-def parameters_of(f: object, argument: str) -> list[inspect.Parameter] | None:
-    """Return the parameters of a function or module; None for built-in functions, which tell nothing of themselves."""
+def signature_of(f: object, argument: str) -> inspect.Signature | None:
+    """Return the signature of a function or module; None for built-in functions, which tell nothing of themselves."""
     if isinstance(f, type) or not callable(f):
         got = f"the class {f.__name__}" if isinstance(f, type) else type(f).__name__
         raise ArgumentError(argument, got, "give a function of a batch, or an instance of nn.Module")
     target: Any = f.forward if isinstance(f, nn.Module) else f
     try:
-        return list(inspect.signature(target).parameters.values())
+        return inspect.signature(target)
     except (ValueError, TypeError):
         return None
 
 
 def takes_time(f: object, argument: str) -> str:
     """Tell how f wants the time: "positional", "keyword" or "" (not at all)."""
-    parameters = parameters_of(f, argument)
-    if parameters is None:
+    signature = signature_of(f, argument)
+    if signature is None:
         return ""
+    parameters = signature.parameters.values()
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in places if p.default is p.empty]
     named = [p for p in parameters if p.kind is p.KEYWORD_ONLY and (p.name == "t" or p.default is p.empty)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from separatrix.results.errors import ArgumentError
-from separatrix.systems.callables import parameters_of, positive
+from separatrix.systems.callables import positive, signature_of
 
 
 class Euler(nn.Module):
@@ -150,9 +150,10 @@ class Feedback(nn.Module):
 
 def takes_input(f: object, argument: str) -> str:
     """Tell how f wants state and input: "apart", "either" (the input may be left out), or "joint", as one [x, u]."""
-    parameters = parameters_of(f, argument)
-    if parameters is None:
+    signature = signature_of(f, argument)
+    if signature is None:
         return "joint"
+    parameters = signature.parameters.values()
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in places if p.default is p.empty]
     named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
