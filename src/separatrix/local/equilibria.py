@@ -76,7 +76,7 @@ def equilibria(
 
         - ``position`` (point, axis); ``period``; ``cycle``, the number of the cycle that it belongs to;
         - ``proved``: 1 where it is proved that a fixed point of f^period is within ``slack`` of it (largest
-          component); the computed position of a point that is not proved has an infinite ``slack``;
+          component); the position of a point that is not proved has an infinite ``slack``, or by regions an estimate;
         - ``residual``: largest component of f^period(x) - x;
         - ``eigenvalue_real``, ``eigenvalue_imag`` (point, index) of the derivative of f^period, largest modulus first;
         - ``stability``: attracting, repelling, saddle, or undecided where a modulus is 1 to rounding or the derivative
