@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from separatrix.local.equilibrium_points import dataset
 from separatrix.local.equilibrium_routes import Found, by_intervals, by_regions, by_starts
-from separatrix.local.iterated import as_system, built_from
+from separatrix.local.iterated import as_system, built_from, components
 from separatrix.local.newton_starts import orbit_ends, spread
 from separatrix.local.region_box import read_box
 from separatrix.local.spectrum import check_square
@@ -158,15 +158,9 @@ def _dimension(moving: Any, system: Any, box: Any) -> int:
         return 2
     with suppress(TypeError):  # read_box has the words for it
         sizes = [np.size(side) for side in box]
-    with suppress(ArgumentError, AttributeError):
-        return int(moving.dim(0))
-    if max(sizes, default=1) > 1:
-        return max(sizes)
-    of = built_from(system)
-    parts = of.modules() if isinstance(of, nn.Module) else ()
-    widths = [part.in_features for part in parts if isinstance(part, nn.Linear)]
-    if widths and getattr(moving, "u", None) is None:
-        return int(widths[0])
+    n = components(moving, system, sizes)
+    if n is not None:
+        return n
     if not sizes or any(np.ndim(side) == 1 for side in box):
         return 1
     raise ArgumentError("box", repr(box), "give vectors, one number for each component, or sx.Loop(f, dim=n)")

@@ -40,6 +40,8 @@ class Enclosure:
     lo, hi : Tensor (n, B)
     way : list of (lo, hi)
         The same bounds for the points that the orbit runs through, where the map is iterated.
+    ranges : list of (lo, hi) of Tensor (n_l, B)
+        Bounds of the pre-activations of every block but the last.
     """
 
     value: Columns
@@ -49,6 +51,7 @@ class Enclosure:
     lo: Columns
     hi: Columns
     way: list[tuple[Columns, Columns]]
+    ranges: list[tuple[Columns, Columns]]
 
 
 class Enclosed:
@@ -99,7 +102,7 @@ class Enclosed:
         middle[:, n + 1] = middle[:, n + 2] = c
         radius = torch.zeros_like(middle)
         radius[:, n + 1] = r
-        values, way = [(middle, radius)], []
+        values, way, ranges = [(middle, radius)], [], []
         for place, block in enumerate(self.blocks):
             middle, radius = self._affine(place, values, wide)
             centre, lo, hi = self._range(middle, radius, r)
@@ -108,9 +111,10 @@ class Enclosed:
             if (place + 1) % self._length == 0:
                 way.append((lo, hi))
             assert block.curve is not None
+            ranges.append((lo, hi))
             values.append(_activated(block.curve, middle, radius, centre, lo, hi, kind))
         error = (middle[:, n].abs() + radius[:, n]) * UP
-        return Enclosure(centre, error, middle[:, :n], radius[:, :n], lo, hi, way)
+        return Enclosure(centre, error, middle[:, :n], radius[:, :n], lo, hi, way, ranges)
 
     def _affine(self, place: int, values: list[tuple[Tensor, Tensor]], wide: int) -> tuple[Tensor, Tensor]:
         block, n = self.blocks[place], self.n

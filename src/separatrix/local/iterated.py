@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 from typing import Any
+
+from torch import nn
 
 from separatrix.results.errors import ArgumentError
 from separatrix.systems.maps import Map
@@ -35,3 +39,18 @@ def as_system(system: Any) -> Any:
 def built_from(system: Any) -> Any:
     """What the user built the system from."""
     return getattr(system, "network", None) or getattr(system, "f", None) or system
+
+
+def components(moving: Any, system: Any, sizes: Sequence[int]) -> int | None:
+    """Number of state components: the system's own, or the sizes of the caller's vectors, or what a model shows.
+
+    A model shows it by the inputs of its first linear layer. None where nothing tells.
+    """
+    with suppress(ArgumentError, AttributeError):
+        return int(moving.dim(0))
+    if max(sizes, default=1) > 1:
+        return max(sizes)
+    of = built_from(system)
+    parts = of.modules() if isinstance(of, nn.Module) else ()
+    widths = [part.in_features for part in parts if isinstance(part, nn.Linear)]
+    return int(widths[0]) if widths and getattr(moving, "u", None) is None else None

@@ -1,0 +1,1 @@
+"""What can be proved of x+ = f(x): norms, contraction, attraction, and witnesses against them."""

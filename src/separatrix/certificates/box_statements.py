@@ -1,0 +1,129 @@
+"""Statements on a box: slopes on it alone, and the proof that orbits do not leave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from separatrix.certificates.boxes import Over, invariant, over
+from separatrix.certificates.gain import Gain, find_gain, verified_gain
+from separatrix.certificates.problem import Corners, Failure, Problem, Proof
+from separatrix.certificates.reference import reference, rest_point
+from separatrix.certificates.sectors import slope_sectors_over
+from separatrix.certificates.verified import TINY, UP
+
+NAME = "contraction by sectors on a box"
+_MOST = {1: 4096, 2: 4096, 3: 4096, 4: 4096}
+"""Cells by the number of components; more components get one cell."""
+_INSIDE = 1e-6
+
+
+def prove_contraction_on_box(problem: Problem, *, norm: str, seconds: float) -> Proof | Failure:
+    """|f(x) - f(y)| <= q |x - y| on a set that orbits do not leave: the box, or a ball about an equilibrium in it.
+
+    Sectors are those of the slopes over the pre-activations that occur in the box. If neither the box nor a ball is
+    proved to be kept, the rate is a Lipschitz bound on the box and no more; the failure says so.
+    """
+    found = over_box(problem)
+    sectors = slope_sectors_over(problem.network, found.ranges)
+    gain, tried = find_gain(problem.network, sectors, problem.n, norm=norm, seconds=seconds)
+    if gain is None:
+        return Failure(NAME, "; ".join(tried))
+    if gain.rate >= 1:
+        return Failure(NAME, "; ".join(tried), "a smaller box")
+    centre = None if invariant(problem, found) else rest_point(problem, _middle(problem))
+    data = {**gain.data(), **({} if centre is None else {"centre": centre})}
+    proof = verify_contraction_on_box(problem, data)
+    if isinstance(proof, Failure):
+        reason = f"a local Lipschitz bound of {gain.rate:.6g} in the {gain.norm}-norm holds on the box; {proof.reason}"
+        return Failure(NAME, reason, "a box that the map keeps, such as one about an equilibrium")
+    return proof
+
+
+def verify_contraction_on_box(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
+    """Show it again: the slopes, and that the box, or a ball in it, is kept."""
+    found = over_box(problem)
+    gain = verified_gain(problem.network, slope_sectors_over(problem.network, found.ranges), problem.n, data)
+    if gain is None or gain.rate >= 1:
+        return Failure(NAME, "the rate does not hold")
+    if "centre" not in data:
+        if not invariant(problem, found):
+            return Failure(NAME, "the box is not proved to be forward invariant")
+        return Proof(NAME, gain.rate, gain.norm, None, 1 - gain.rate, data, ("the box is mapped into itself",))
+    return _ball(problem, gain, data)
+
+
+def _ball(problem: Problem, gain: Gain, data: dict[str, Any]) -> Proof | Failure:
+    """The largest ball in the box that is mapped into itself, about an equilibrium in floating point."""
+    assert problem.box is not None
+    none = "the box is not proved to be forward invariant, nor a ball in it"
+    if problem.m and bool((problem.u_box[0] != problem.u_box[1]).any()):
+        return Failure(NAME, none)
+    centre: Tensor = data["centre"]
+    lo, hi = problem.box
+    if centre.shape != lo.shape or bool(((centre <= lo) | (centre >= hi)).any()):
+        return Failure(NAME, none + ": there is no equilibrium in it")
+    error = gain.size(reference(problem, centre).error)
+    room = torch.minimum(centre - lo, hi - centre) * (1 - _INSIDE)
+    radius = float((room / gain.reach(problem.n)).min()) * (1 - _INSIDE)
+    # |f(x) - c| <= q |x - c| + e <= R for |x - c| <= R
+    if not error * UP <= (1 - gain.rate) * radius * (1 - _INSIDE):
+        return Failure(NAME, none)
+    notes = (f"on the ball |x - c| <= {radius:.6g} about the equilibrium, which lies in the box and is kept",)
+    return Proof(NAME, gain.rate, gain.norm, radius, 1 - gain.rate, data, notes)
+
+
+def prove_invariance(problem: Problem) -> Proof | Failure:
+    """Orbits that start in the box stay in it."""
+    return verify_invariance(problem, {})
+
+
+def verify_invariance(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
+    """Show it again: the image of the box, cell by cell."""
+    assert problem.box is not None
+    lo, hi = problem.box
+    found = over_box(problem)
+    if not invariant(problem, found):
+        image = f"[{_words(found.lo)}] to [{_words(found.hi)}]"
+        return Failure("interval image of the box", f"it is bounded by {image} only", "a box that the map keeps")
+    room = float((torch.minimum(found.lo - lo, hi - found.hi) / (hi - lo)).min())
+    return Proof("interval image of the box", None, "", None, room, data)
+
+
+def prove_lipschitz_on_box(problem: Problem, *, norm: str, seconds: float) -> Proof | Failure:
+    """|f(x) - f(y)| <= L |x - y| for x and y in the box."""
+    sectors = slope_sectors_over(problem.network, over_box(problem).ranges)
+    wanted = "2" if norm == "best" else norm
+    gain, tried = find_gain(problem.network, sectors, problem.n, norm=wanted, seconds=seconds, target=0.0)
+    if gain is None:
+        return Failure("Lipschitz bound on a box", "; ".join(tried))
+    return verify_lipschitz_on_box(problem, gain.data())
+
+
+def verify_lipschitz_on_box(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
+    """Show it again."""
+    sectors = slope_sectors_over(problem.network, over_box(problem).ranges)
+    gain = verified_gain(problem.network, sectors, problem.n, data)
+    if gain is None:
+        return Failure("Lipschitz bound on a box", "the bound does not hold")
+    plain = gain.norm.removeprefix("weighted ")
+    return Proof("Lipschitz bound on a box", None, plain, gain.rate, 1 - gain.rate, data)
+
+
+def over_box(problem: Problem, box: Corners | None = None) -> Over:
+    """Bounds over the problem's box; the same cells each time, so that a check sees the same numbers."""
+    lo, hi = box or problem.box or (None, None)
+    assert lo is not None and hi is not None
+    return over(problem, lo, hi, _MOST.get(problem.n, 1))
+
+
+def _middle(problem: Problem) -> Tensor:
+    assert problem.box is not None
+    lo, hi = problem.box
+    return lo + (hi - lo) / 2
+
+
+def _words(x: Tensor) -> str:
+    return ", ".join(f"{float(v):.4g}" for v in (x + TINY).tolist()[:4]) + (", ..." if len(x) > 4 else "")
