@@ -10,8 +10,7 @@ from torch import Tensor
 
 from separatrix.systems.lure import Lure
 
-Vector = Float[Tensor, " n"]
-Corners = tuple[Float[Tensor, " n"], Float[Tensor, " n"]]
+Corners = tuple[Float[Tensor, " _"], Float[Tensor, " _"]]
 
 
 @dataclass(frozen=True)

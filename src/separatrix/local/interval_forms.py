@@ -51,7 +51,7 @@ class Enclosure:
     lo: Columns
     hi: Columns
     way: list[tuple[Columns, Columns]]
-    ranges: list[tuple[Columns, Columns]]
+    ranges: list[tuple[Tensor, Tensor]]
 
 
 class Enclosed:
