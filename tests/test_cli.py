@@ -130,7 +130,7 @@ def test_the_users_own_errors_keep_their_traceback(folder):
 
 
 def test_unknown_options_are_a_usage_error(folder):
-    assert "No such option" in call("report", "--colour", cwd=folder, check=2).stderr
+    assert "No such option" in call("report", "--colour", cwd=folder, check=64).stderr
 
 
 def test_the_demonstration(tmp_path):

@@ -1,4 +1,6 @@
-from . import data, ensembles, figures, local, report, results, studies, sweeps, systems, tangent, testing
+from . import certificates, data, ensembles, figures, local, report, results, studies, sweeps, systems, tangent, testing
+from .certificates.certificate import Certificate, Verdict
+from .certificates.certify import certify
 from .figures.phase_portraits import phase_portrait
 from .local.affine import affine
 from .local.basins import basins
@@ -24,6 +26,7 @@ from .tangent.ridges import ridges
 
 __all__ = [
     "ArgumentError",
+    "Certificate",
     "Depth",
     "Euler",
     "Feedback",
@@ -33,9 +36,12 @@ __all__ = [
     "Scaled",
     "SeparatrixWarning",
     "Status",
+    "Verdict",
     "affine",
     "basins",
     "boundary_scores",
+    "certificates",
+    "certify",
     "curve_distance",
     "data",
     "decision_boundary",

@@ -11,6 +11,8 @@ from separatrix.results.errors import ArgumentError
 
 EXIT_USAGE = 64
 """Exit code for arguments that cannot be used (EX_USAGE)."""
+EXIT_SOFTWARE = 70
+"""Exit code for failures of any other kind where small codes are answers (EX_SOFTWARE)."""
 
 app = typer.Typer(
     name="separatrix",
@@ -176,6 +178,40 @@ def study(
         raise typer.Exit(1)
 
 
+@app.command()
+def certify(
+    model: Annotated[str, typer.Argument(help=f"{MODEL} Or a system, such as sx.Loop, of that name.")],
+    statement: Annotated[
+        str | None, typer.Argument(help='"contraction", "stability", "boundedness" or "lipschitz".')
+    ] = None,
+    weights: Weights = None,
+    at: Annotated[str | None, typer.Option(help="A point near an equilibrium, such as --at=0.1,-2.")] = None,
+    box: Annotated[str | None, typer.Option(help="States: corners, such as --box=-1:1 or --box=-1,-2:1,2.")] = None,
+    u_box: Annotated[str | None, typer.Option(help="Inputs of a loop: corners, as for --box.")] = None,
+    norm: Annotated[str, typer.Option(help='"best", "1", "2", "inf" or "P".')] = "best",
+    budget: Annotated[float | None, typer.Option(help="Seconds. [default: 60]")] = None,
+    out: Annotated[str | None, typer.Option(help="A JSON file for the certificate.")] = None,
+    check: Annotated[str | None, typer.Option(help="Verify this certificate anew instead.")] = None,
+) -> None:
+    """Prove a statement about x+ = f(x), or refute it: exit code 0 certified, 1 refuted, 2 unknown."""
+    import traceback
+
+    try:
+        from separatrix.report.certificate_files import certify_file
+
+        lines, code = certify_file(
+            model, statement, weights=weights, at=at, box=box, u_box=u_box, norm=norm, budget=budget, out=out,
+            check=check,
+        )  # fmt: skip
+    except ArgumentError:
+        raise
+    except Exception:
+        traceback.print_exc()
+        raise typer.Exit(EXIT_SOFTWARE) from None
+    print("\n".join(lines))
+    raise typer.Exit(code)
+
+
 sweeps = typer.Typer(help="Look after a run store.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(sweeps, name="sweep")
 
@@ -227,6 +263,9 @@ def collect(
 
 def main() -> None:
     """Run the command line; arguments that cannot be used end in one message and exit code 64."""
+    # the base of all errors of usage, wherever typer keeps it
+    usage: type = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+    usage.exit_code = EXIT_USAGE  # type: ignore[attr-defined]
     try:
         app()
     except ArgumentError as error:

@@ -92,3 +92,19 @@ def test_local_bounds_are_smaller_than_global_ones(problem, net):
     assert float(steepest) <= found.bound
     whole = boxes.prove_lipschitz_on_box(problem(f, 2, (-10, 10)), norm="2", seconds=20.0)
     assert found.bound < 0.8 * whole.bound
+
+
+def test_regions_prove_more_on_a_box_than_sectors(problem, net):
+    """The slopes of different components do not change independently of each other."""
+    f = net([2, 16, 16, 2], nn.ReLU, gain=1.0, seed=0)
+    p = problem(lambda x: 0.5 * f(x) + 0 * x, 2, (-1, 1))
+    assert isinstance(boxes.prove_invariance(p), Proof)
+    by_sectors = contraction(p)
+    found = boxes.prove_contraction_on_box_by_regions(p, norm="best", seconds=20.0)
+    assert isinstance(found, Proof)
+    assert isinstance(by_sectors, Failure) or found.rate < 0.8 * by_sectors.rate
+    x, y = 2 * torch.rand(2, 5000, 2, dtype=torch.float64) - 1
+    P = found.data["P"]
+    size = lambda v: (v @ P * v).sum(1).sqrt()  # noqa: E731
+    assert float((size(p.network(x) - p.network(y)) / size(x - y)).max()) <= found.rate
+    assert isinstance(boxes.verify_contraction_on_box_by_regions(p, {**found.data, "rate": 0.9 * found.rate}), Failure)

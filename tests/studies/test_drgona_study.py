@@ -43,7 +43,7 @@ def test_the_study_is_one_of_the_studies_and_its_claims_are_whole():
         assert all(math.isfinite(v) for v in claim.numbers.values())
     for piece in STUDY.parts:
         assert callable(importlib.import_module(piece.module).run)
-    assert [p.name for p in STUDY.parts if p.beyond] == ["counterexamples"]
+    assert [p.name for p in STUDY.parts if p.beyond] == ["counterexamples", "proved"]
 
 
 def test_figure_groups_name_cases_of_the_sweep():

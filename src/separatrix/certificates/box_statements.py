@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from separatrix.certificates.all_regions import prove_contraction_by_regions, verify_contraction_by_regions
 from separatrix.certificates.boxes import Over, invariant, over
 from separatrix.certificates.gain import Gain, find_gain, verified_gain
 from separatrix.certificates.problem import Corners, Failure, Problem, Proof
@@ -53,6 +55,40 @@ def verify_contraction_on_box(problem: Problem, data: dict[str, Any]) -> Proof |
             return Failure(NAME, "the box is not proved to be forward invariant")
         return Proof(NAME, gain.rate, gain.norm, None, 1 - gain.rate, data, ("the box is mapped into itself",))
     return _ball(problem, gain, data)
+
+
+BY_REGIONS = "contraction by regions on a box"
+
+
+def prove_contraction_on_box_by_regions(problem: Problem, *, norm: str, seconds: float) -> Proof | Failure:
+    """The same from the maps of all linear regions that meet the box."""
+    pieces = prove_contraction_by_regions(problem, norm=norm, seconds=seconds)
+    if isinstance(pieces, Failure):
+        return replace(pieces, method=BY_REGIONS)
+    centre = None if invariant(problem, over_box(problem)) else rest_point(problem, _middle(problem))
+    data = {**pieces.data, **({} if centre is None else {"centre": centre})}
+    found = verify_contraction_on_box_by_regions(problem, data)
+    if isinstance(found, Failure):
+        reason = (
+            f"a local Lipschitz bound of {pieces.rate:.6g} in the {pieces.norm}-norm holds on the box; {found.reason}"
+        )
+        return Failure(BY_REGIONS, reason, "a box that the map keeps, such as one about an equilibrium")
+    return found
+
+
+def verify_contraction_on_box_by_regions(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
+    """Show it again: the regions, and that the box, or a ball in it, is kept."""
+    pieces = verify_contraction_by_regions(problem, data)
+    if isinstance(pieces, Failure) or pieces.rate is None:
+        return Failure(BY_REGIONS, "the rate does not hold")
+    weights = torch.ones(problem.n, dtype=torch.float64) if pieces.norm in ("1", "inf") else None
+    norm = pieces.norm if weights is None else f"weighted {pieces.norm}"
+    gain = Gain("regions", norm, pieces.rate, weights, data.get("P"))
+    if "centre" in data:
+        return replace(_ball(problem, gain, data), method=BY_REGIONS)
+    if not invariant(problem, over_box(problem)):
+        return Failure(BY_REGIONS, "the box is not proved to be forward invariant")
+    return Proof(BY_REGIONS, gain.rate, norm, None, 1 - gain.rate, data, ("the box is mapped into itself",))
 
 
 def _ball(problem: Problem, gain: Gain, data: dict[str, Any]) -> Proof | Failure:

@@ -19,6 +19,8 @@ WINDOW = 1e-6
 """Half-width, relative to the pre-activations' size, in which slopes about an equilibrium are taken as well."""
 _ROOM = 1e-6
 """What a ball is larger by than the one that orbits tend to, so that they enter it."""
+_SMALLEST = 1e-12
+"""Least radius: where all orbits tend to the origin, some ball has to be named."""
 
 
 def prove_contraction(problem: Problem, *, norm: str, seconds: float) -> Proof | Failure:
@@ -85,7 +87,7 @@ def verify_boundedness(problem: Problem, data: dict[str, Any]) -> Proof | Failur
     if sectors is None or gain is None or gain.rate >= 1:
         return Failure("boundedness by sectors", "the rate does not hold")
     rest = gain.size(_offset(problem, sectors))
-    radius = rest / (1 - gain.rate) * (1 + _ROOM) + TINY
+    radius = max(rest / (1 - gain.rate) * (1 + _ROOM), _SMALLEST)
     if not radius < torch.inf:
         return Failure("boundedness by sectors", "the rest has no bound")
     reach = radius * gain.reach(problem.n) * UP

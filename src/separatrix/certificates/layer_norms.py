@@ -14,10 +14,11 @@ from separatrix.systems.lure import Lure
 
 def spread(
     network: Lure, slopes: list[Tensor], start: Tensor, added: list[Tensor] | None = None
-) -> Float[Tensor, "outputs *k"]:
+) -> Float[Tensor, "outputs ..."]:
     """Bounds of |dy|, component by component, for |dx| <= start; ``added`` to the pre-activations of each block.
 
-    |W dx| <= |W| |dx|, and a slope of at most s in size takes |dz| to at most s |dz|. Columns of ``start`` (inputs, k) are carried side by side.
+    |W dx| <= |W| |dx|, and a slope of at most s in size takes |dz| to at most s |dz|. Columns of ``start`` (inputs, k)
+    are carried side by side.
     """
     return spreads(network, slopes, start, added)[-1]
 

@@ -12,7 +12,7 @@ from separatrix.certificates.layer_norms import spread
 from separatrix.certificates.problem import Problem
 from separatrix.certificates.sectors import slope_sectors
 from separatrix.certificates.verified import TINY, UNIT, UP, product
-from separatrix.systems.lure import Lure
+from separatrix.tangent.columns import LureColumns
 
 
 @dataclass(frozen=True)
@@ -68,37 +68,24 @@ def reference(problem: Problem, centre: Float[Tensor, " n"]) -> Reference:
 
 def rest_point(problem: Problem, at: Float[Tensor, " n"] | None = None) -> Float[Tensor, " n"] | None:
     """An equilibrium in floating point: where Newton's method ends from a state, or from where an orbit leads."""
-    f = _step(problem)
-    x = torch.zeros(problem.n, dtype=torch.float64) if at is None else at.clone()
+    carried = LureColumns(problem.network, 2 * UNIT)
+    n, u = problem.n, problem.u_box[0]
+    eye = torch.eye(n, dtype=torch.float64)
+    moves = torch.cat([eye, torch.zeros(len(u), n, dtype=torch.float64)])[:, :, None]
+    x = torch.zeros(n, dtype=torch.float64) if at is None else at.clone()
     for _ in range(300 if at is None else 0):
-        following = f(x)
+        following = carried.step(torch.cat([x, u])[:, None])[:, 0]
         if not bool(torch.isfinite(following).all()) or float(following.abs().max()) > 1e12:
             x = torch.zeros_like(x)
             break
         x = following
-    eye = torch.eye(problem.n, dtype=torch.float64)
     for _ in range(60):
-        residual = f(x) - x
-        J = torch.func.jacfwd(f)(x)
-        step = torch.linalg.lstsq(eye - J, residual[:, None]).solution[:, 0]
+        image, J = carried.tangent(torch.cat([x, u])[:, None], moves)
+        step = torch.linalg.lstsq(eye - J[:, :, 0], image - x[:, None]).solution[:, 0]
         if not bool(torch.isfinite(step).all()):
             return None
         x = x + step
         if float(step.abs().max()) <= 4 * UNIT * float(x.abs().max() + 1e-300):
             break
-    off = float((f(x) - x).abs().max())
-    return x.detach() if off <= 1e-9 * (1 + float(x.abs().max())) else None
-
-
-def _step(problem: Problem) -> _Step:
-    return _Step(problem.network, problem.u_box[0])
-
-
-class _Step:
-    """The map as a function of one state."""
-
-    def __init__(self, network: Lure, u: Tensor) -> None:
-        self.network, self.u = network, u
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.network(torch.cat([x, self.u])[None])[0]
+    off = float((carried.step(torch.cat([x, u])[:, None])[:, 0] - x).abs().max())
+    return x if off <= 1e-9 * (1 + float(x.abs().max())) else None

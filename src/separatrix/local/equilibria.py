@@ -157,7 +157,7 @@ def _dimension(moving: Any, system: Any, box: Any) -> int:
     if isinstance(box, Plane) and box.kind == "grid":
         return 2
     with suppress(TypeError):  # read_box has the words for it
-        sizes = [np.size(side) for side in box]
+        sizes = [np.asarray(side).size for side in box]
     n = components(moving, system, sizes)
     if n is not None:
         return n

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from separatrix.certificates.certificate import Certificate
+from separatrix.certificates.certify import certify
 from separatrix.figures.svg import draw
 from separatrix.local.basins import basins
 from separatrix.local.equilibria import equilibria
@@ -32,6 +34,12 @@ LEAD = [
     "proved of them."
 ]
 QUANTITIES = {"radius": "spectral radius", "norm_2": "2-norm", "norm_1": "1-norm", "norm_inf": "∞-norm"}
+BUDGET = 10.0
+"""Seconds for each statement at most."""
+CELLED = 3
+"""Components up to which regions of attraction of single equilibria are asked for."""
+LOCAL = 3
+"""Equilibria for which one is."""
 SHOWN = 12
 """Equilibria and attractors listed at most."""
 
@@ -61,6 +69,7 @@ def iteration(context: Context) -> Section | None:
         attempt("Where it settles", partial(_settles, context, loop, plane, results)),
         attempt("Equilibria", partial(_equilibria, context, loop, results)),
         attempt("How it moves", partial(_portrait, context, loop, plane, results)) if plane is not None else None,
+        attempt("What is proved", partial(_proved, context, loop, results)),
         attempt("Local spectra", partial(_spectra, context, network, reason)),
     ]
     children = [part for part in parts if part is not None]
@@ -130,6 +139,39 @@ def _equilibria(context: Context, loop: Loop, results: dict[str, xr.Dataset]) ->
     whole = "all, as is proved" if ds.attrs["complete"] == "proved" else "there may be more"
     facts = [(f"equilibria in the box ({whole})", str(ds.sizes["point"]))]
     return Section("Equilibria", facts=facts, prose=prose, tables=[table] if rows else [])
+
+
+def _proved(context: Context, loop: Loop, results: dict[str, xr.Dataset]) -> Section:
+    """Global statements, and regions of attraction of the equilibria that attract."""
+    context.say("certificates")
+    seconds = min(BUDGET, context.options.seconds / 2)
+    asked = [(name, certify(loop, name, budget=seconds)) for name in ("contraction", "stability", "boundedness")]
+    rows = [[name, proof.verdict.value, _sentence(proof)] for name, proof in asked]
+    found = results.get("equilibria")
+    if asked[1][1].verdict != "certified" and found is not None and loop.dim(0) <= CELLED:
+        kinds = found["stability"].attrs["flag_meanings"].split()
+        attracting = [i for i in range(found.sizes["point"]) if kinds[int(found["stability"][i])] == "attracting"]
+        for i in attracting[:LOCAL]:
+            at = found["position"].values[i]
+            proof = certify(loop, "stability", at=at, budget=seconds)
+            place = ", ".join(f"{v:.4g}" for v in at)
+            area = f" Volume of the region: {proof.region.volume:.4g}." if proof.region is not None else ""
+            rows.append([f"stability of ({place})", proof.verdict.value, _sentence(proof) + area])
+    prose = [
+        "Certified and refuted are proofs about the map in exact arithmetic with the stored weights, in every norm; "
+        "unknown says that no method decided, and what was tried."
+    ]
+    facts = [(f"{name}", proof.verdict.value) for name, proof in asked]
+    return Section(
+        "What is proved", facts=facts, prose=prose, tables=[Table(["statement", "verdict", "in words"], rows)]
+    )
+
+
+def _sentence(proof: Certificate) -> str:
+    words = proof.statement[0].upper() + proof.statement[1:] + "."
+    if proof.verdict == "unknown":
+        return f"Not decided: {proof.statement}. Tried: {'; '.join(proof.evidence)[:300]}."
+    return f"{words} By {proof.method}."
 
 
 def _portrait(context: Context, loop: Loop, plane: Plane, results: dict[str, xr.Dataset]) -> Section:

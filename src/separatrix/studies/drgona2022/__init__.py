@@ -59,6 +59,13 @@ STUDY = Study(
             "Exact maps against readings of spectra and chords.",
             beyond=True,
         ),
+        Piece(
+            "proved",
+            "What can be proved of the 828 cases",
+            f"{_HERE}.proved",
+            "Contraction, stability and boundedness certified or refuted, beside products of norms and orbits.",
+            beyond=True,
+        ),
     ),
     notes=(
         "f(x) = A*(x) x + b*(x) holds exactly at every point, where A* is made of secants (chords) of the activations. "

@@ -177,4 +177,22 @@ CLAIMS = (
         "no counter-example",
         ("cases", "counterexamples"),
     ),
+    Claim(
+        "C19",
+        "What norms of layers prove is a part of what can be proved.",
+        "Follows from free metrics, chords from the equilibrium, linear regions and cells",
+        Kind.DERIVED,
+        "more certificates than by products of norms, and all of those",
+        "no fewer networks, none lost; stability in at least half of those that are seen to have one fixed point",
+        ("proved",),
+    ),
+    Claim(
+        "C20",
+        "A certificate is never contradicted by an orbit, nor by another certificate.",
+        "Soundness",
+        Kind.DERIVED,
+        "one limit wherever stability or contraction is certified",
+        "every single one",
+        ("proved",),
+    ),
 )
