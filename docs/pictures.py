@@ -6,6 +6,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import torch
+from torch import nn
 
 import separatrix as sx
 from separatrix.report.training import fit
@@ -43,7 +45,34 @@ def digits() -> None:
     figure.savefig(FOLDER / "digits.png", dpi=110)
 
 
+def pendulum() -> None:
+    """A damped pendulum that a network learned, and what is certified of it."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 2)).double()
+    X = (2 * torch.rand(4000, 2, dtype=torch.float64) - 1) * torch.tensor([4.4, 3.3])
+    velocity = torch.stack([X[:, 1], -X[:, 0].sin() - 0.5 * X[:, 1]], 1)
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1500)
+    for _ in range(1500):
+        optimizer.zero_grad()
+        (net(X) - velocity).square().mean().backward()
+        optimizer.step()
+        schedule.step()
+    loop = sx.Loop(sx.Euler(net.requires_grad_(False), 0.1))
+    box = ((-4.0, -3.0), (4.0, 3.0))
+    found = sx.certify(loop, "stability", at=(0, 0), box=box)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    points = sx.equilibria(loop, box)
+    basins = sx.basins(loop, sx.grid(*zip(*box, strict=True), shape=200))
+    sx.phase_portrait(loop, box, starts=0, basins=basins, equilibria=points, ax=axes[0])
+    sx.phase_portrait(loop, box, starts=0, certificate=found, equilibria=points, ax=axes[1])
+    for ax, words in zip(axes, ("measured: basins of iterated points", "proved: a region of attraction"), strict=True):
+        ax.set_xlabel(f"x₁      ({words})")
+    figure.savefig(FOLDER / "pendulum.png", dpi=110)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     disc()
     digits()
+    pendulum()

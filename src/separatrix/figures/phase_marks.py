@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
+    from separatrix.certificates.certificate import Certificate
+
 ORBIT = "#ae4024"
 """Colour of orbits: the warm end of the signed colours, which the background does not have."""
+PROVED = "#1b7f5c"
+"""Colour of what is proved."""
 _NAMED = 6
 """Entries of the legend that name attractors."""
 _MARKS = {"attracting": ("o", style.ON_IMAGE), "repelling": ("o", style.HALO), "saddle": ("D", style.HALO)}
@@ -90,6 +94,35 @@ def equilibria(ax: Axes, ds: xr.Dataset) -> list[Any]:
         look |= {"markeredgecolor": style.HALO if face == style.ON_IMAGE else style.ON_IMAGE, "markeredgewidth": 1.2}
         ax.plot(*position[stability == name].T, markersize=7, zorder=5, **look)
         handles.append(Line2D([], [], markersize=6, label=name, **look))
+    return handles
+
+
+def region(ax: Axes, certificate: Certificate) -> list[Any]:
+    """Outline the ellipsoid of a certificate's region and shade its boxes; return the legend."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgb
+    from matplotlib.lines import Line2D
+
+    found = getattr(certificate, "region", None)
+    if found is None or len(found.centre) != 2:
+        got = "none with a region of two components"
+        raise ArgumentError("certificate", got, "ask for stability with at=, or for boundedness")
+    handles: list[Any] = []
+    if len(found.lo):
+        lo, hi = found.lo.numpy(), found.hi.numpy()
+        corners = np.stack([lo, np.stack([hi[:, 0], lo[:, 1]], 1), hi, np.stack([lo[:, 0], hi[:, 1]], 1)], 1)
+        ax.add_collection(
+            PolyCollection(list(corners), facecolor=PROVED, edgecolor="none", alpha=0.45, linewidth=0, zorder=1.5)
+        )
+        handles.append(_patch((*to_rgb(PROVED), 0.45), "certified cells"))
+    if found.level > 0:
+        angle = np.linspace(0, 2 * np.pi, 400)
+        # x'Px = level on the image of the circle under the inverse of P's factor
+        half = np.linalg.inv(np.linalg.cholesky(found.P.numpy()).T)
+        rim = found.centre.numpy() + np.sqrt(found.level) * np.stack([np.cos(angle), np.sin(angle)], 1) @ half.T
+        name = "ball that is entered" if certificate.kind == "boundedness" else "certified ellipse"
+        ax.plot(*rim.T, color=PROVED, linewidth=1.6, zorder=4)
+        handles.append(Line2D([], [], color=PROVED, linewidth=1.6, label=name))
     return handles
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
+    from separatrix.certificates.certificate import Certificate
+
 _FINE = 160
 """Points of the background to a side."""
 _ARROW = 0.85
@@ -35,6 +37,7 @@ def phase_portrait(
     steps: int = 20,
     basins: xr.Dataset | None = None,
     equilibria: xr.Dataset | None = None,
+    certificate: Certificate | None = None,
     ax: Axes | None = None,
     colorbar: bool = True,
 ) -> Axes:
@@ -59,6 +62,9 @@ def phase_portrait(
         Result of ``sx.basins`` on ``sx.grid``; its colours replace the background.
     equilibria : xarray.Dataset, optional
         Result of ``sx.equilibria``, drawn by stability.
+    certificate : Certificate, optional
+        Result of ``sx.certify`` with a region: the certified ellipse is outlined, certified cells are shaded,
+        on a plain background.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a figure of its own.
     colorbar : bool
@@ -87,9 +93,12 @@ def phase_portrait(
     ax = style.axes(ax)
     style.frame(ax)
     extent = (lo[0], hi[0], lo[1], hi[1])
-    aspect = "equal" if 1 / 3 < (hi - lo)[0] / (hi - lo)[1] < 3 else "auto"
+    aspect: Any = "equal" if 1 / 3 < (hi - lo)[0] / (hi - lo)[1] < 3 else "auto"
     handles = []
-    if basins is None:
+    if basins is None and certificate is not None:
+        ax.set_aspect(aspect)
+        ax.patch.set(facecolor=style.GROUND)
+    elif basins is None:
         _speed(ax, carried, lo, hi, extent, aspect, colorbar=colorbar)
     else:
         handles += phase_marks.basins(ax, basins, aspect)
@@ -98,6 +107,8 @@ def phase_portrait(
         _orbits(ax, _followed(carried, begin, steps))
     if equilibria is not None:
         handles += phase_marks.equilibria(ax, equilibria)
+    if certificate is not None:
+        handles += phase_marks.region(ax, certificate)
     ax.set(xlim=(lo[0], hi[0]), ylim=(lo[1], hi[1]), xlabel="x₁", ylabel="x₂")
     ax.yaxis.label.set(rotation=0, verticalalignment="center", horizontalalignment="right")
     ax.locator_params(nbins=5)

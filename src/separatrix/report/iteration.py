@@ -34,7 +34,7 @@ LEAD = [
     "proved of them."
 ]
 QUANTITIES = {"radius": "spectral radius", "norm_2": "2-norm", "norm_1": "1-norm", "norm_inf": "∞-norm"}
-BUDGET = 10.0
+BUDGET = 5.0
 """Seconds for each statement at most."""
 CELLED = 3
 """Components up to which regions of attraction of single equilibria are asked for."""
