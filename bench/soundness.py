@@ -14,18 +14,19 @@ from typing import Any
 import torch
 
 from bench.timing import write
-from separatrix.testing.attacks import STATEMENTS, attacked, random_map
+from separatrix.testing.attacks import STATEMENTS, attacked, product_of_norms, random_map
 
 
-def one(seed: int, seconds: float, every: bool) -> list[tuple[str, str, str, str]]:
+def one(seed: int, seconds: float, every: bool) -> list[tuple[str, ...]]:
     """Activation, statement, verdict, and what the attack found, for one random map."""
     torch.set_num_threads(1)
     made = random_map(seed)
     asked = STATEMENTS if every else STATEMENTS[seed % len(STATEMENTS) :][:1]
-    return [(made.activation, s, *attacked(made, s, seed=seed, seconds=seconds)) for s in asked]
+    large = "product of norms above 2" if product_of_norms(made) > 2 else "product of norms up to 2"
+    return [(made.activation, s, *attacked(made, s, seed=seed, seconds=seconds), large) for s in asked]
 
 
-def table(found: list[tuple[str, str, str, str]], column: int) -> list[dict[str, Any]]:
+def table(found: list[tuple[str, ...]], column: int) -> list[dict[str, Any]]:
     rows = []
     for name in dict.fromkeys(record[column] for record in sorted(found)):
         part = [record for record in found if record[column] == name]
@@ -54,7 +55,7 @@ def main() -> None:
     given = parser.parse_args()
     seeds = range(given.first, given.first + given.count)
     jobs = Parallel(n_jobs=given.jobs, return_as="generator_unordered", batch_size=8)
-    found: list[tuple[str, str, str, str]] = []
+    found: list[tuple[str, ...]] = []
     for done, part in enumerate(jobs(delayed(one)(seed, given.seconds, given.every) for seed in seeds), 1):
         found += part
         for record in part:
@@ -65,6 +66,9 @@ def main() -> None:
     rows = table(found, 1)
     show(rows)
     show(table(found, 0))
+    large = [(f"{statement}, {size}", *rest) for _, statement, *rest, size in found]
+    rows += [{**row, "of": row["of"]} for row in table([(name, name, *rest) for name, *rest in large], 0)]
+    show(rows[len(STATEMENTS) :])
     write("soundness", rows)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.verified import TINY, UP
+from separatrix.certificates.verified import TINY, UNIT, UP
 from separatrix.systems.curves import Curve
 from separatrix.systems.lure import Lure
 
@@ -55,12 +54,13 @@ def slope_sectors_over(network: Lure, ranges: list[tuple[Tensor, Tensor]]) -> Se
     return Sectors([a for a, _ in found], [b for _, b in found])
 
 
-def chord_sectors(network: Lure, at: list[Float[Tensor, " n"]], window: list[Float[Tensor, " n"]]) -> Sectors:
+def chord_sectors(network: Lure, at: list[Tensor], window: list[Tensor]) -> Sectors:
     """Chords from given pre-activations to all others, and slopes within a window about them."""
     lo, hi = [], []
     for k, (z, wide) in enumerate(zip(at, window, strict=True)):
         curve, far = _curve(network, k), torch.full_like(z, torch.inf)
         a, b = curve.chord_over(z, -far, far)
+        wide = wide + 4 * UNIT * (z.abs() + wide)  # what rounding takes from its ends
         least, most = curve.slope_over(z - wide, z + wide)
         lo.append(torch.minimum(a, least))
         hi.append(torch.maximum(b, most))

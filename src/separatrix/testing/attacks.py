@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from separatrix.certificates.certificate import Certificate, Verdict
 from separatrix.certificates.certify import certify
+from separatrix.certificates.layer_norms import euclidean
 from separatrix.certificates.norms import distance
+from separatrix.certificates.sectors import slope_sectors
+from separatrix.systems.lure import lure
 from separatrix.systems.maps import Map
 
 STATEMENTS = ("contraction", "stability", "boundedness")
@@ -97,6 +100,12 @@ def random_map(seed: int) -> Made:
     if form == "plain":
         return Made(net, n, name, form)
     return Made(Residual(0.7 * normal(n, n) / n**0.5, net), n, name, form)
+
+
+def product_of_norms(made: Made) -> float:
+    """Lipschitz constant by 2-norms of layers and largest slopes."""
+    network = lure(made.f, made.n)
+    return euclidean(network, slope_sectors(network), made.n)
 
 
 def attacked(made: Made, statement: str, *, seed: int, seconds: float) -> tuple[str, str]:
@@ -190,7 +199,9 @@ def _escapes(made: Made, found: Certificate, generator: torch.Generator) -> str:
     assert found.proof is not None
     assert found.bound is not None
     x = first = _starts(made, 256, generator)
-    for step in range(1, _LONGEST + 1):
+    step = 0
+    while step < _LONGEST:
+        step += 1
         x = made.f(x)
         entered = distance(found.proof, x) <= found.bound * (1 + 1e-9)
         if bool(entered.all()):
@@ -212,12 +223,7 @@ def _escapes(made: Made, found: Certificate, generator: torch.Generator) -> str:
 
 def _one_limit(made: Made, found: Certificate, generator: torch.Generator) -> str:
     """A refuted statement that a cheap proof of another kind confirms: both cannot be."""
-    from separatrix.certificates.layer_norms import euclidean
-    from separatrix.certificates.sectors import slope_sectors
-    from separatrix.systems.lure import lure
-
-    network = lure(made.f, made.n)
-    if found.kind in STATEMENTS and euclidean(network, slope_sectors(network), made.n) < 1:
+    if found.kind in STATEMENTS and product_of_norms(made) < 1:
         return f"{found.kind} is refuted, and the product of norms is below one"
     if found.kind == "boundedness":
         x = _starts(made, 64, generator)
