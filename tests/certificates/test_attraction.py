@@ -43,12 +43,14 @@ def states_in(proof, count, seed=0):
 
 
 def converges(f, proof, steps=5000, count=10_000):
-    x = states_in(proof, count)
+    x, centre = states_in(proof, count), proof.data["centre"]
+    close = 1e-7 * (1 + float(centre.abs().max()))
     with torch.no_grad():
         for _ in range(steps):
             x = f(x)
-    off = (x - proof.data["centre"]).abs().max()
-    return float(off) < 1e-6 * (1 + float(proof.data["centre"].abs().max()))
+            if float((x - centre).abs().max()) < close:
+                return True
+    return False
 
 
 def gelu(x):
@@ -69,22 +71,22 @@ def ramp(x):
     ids=["tanh", "shear", "complex"],
 )
 def test_maps_that_are_stable_everywhere(f, n, at, least):
-    proof = prove_attraction(problem(f, n), vector(*at), seconds=5)
+    proof = prove_attraction(problem(f, n), vector(*at), seconds=20)
     assert isinstance(proof, Proof) and proof.rate < 1 and proof.margin == 1 - proof.rate
     assert (reach(proof) >= vector(*least)).all()
     assert converges(f, proof)
 
 
 def test_rates_of_linear_maps():
-    proof = prove_attraction(problem(lambda x: x @ TURN.T, 2), vector(0, 0), seconds=5)
+    proof = prove_attraction(problem(lambda x: x @ TURN.T, 2), vector(0, 0), seconds=20)
     assert 0.99 <= proof.rate < 0.9901
-    proof = prove_attraction(problem(lambda x: 0.25 * x, 3), vector(0, 0, 0), seconds=5)
+    proof = prove_attraction(problem(lambda x: 0.25 * x, 3), vector(0, 0, 0), seconds=20)
     assert 0.25 <= proof.rate < 0.2501
 
 
 def test_the_region_ends_before_an_unstable_equilibrium():
     """gelu(x) + 0.12 has equilibria at 0.3207 and 1.3460, and every start above the second diverges."""
-    proof = prove_attraction(problem(gelu, 1), vector(0.3207), seconds=5)
+    proof = prove_attraction(problem(gelu, 1), vector(0.3207), seconds=20)
     unstable = 1.345981
     assert float(gelu(vector(unstable)) - unstable) == pytest.approx(0, abs=1e-6)
     end = float(proof.data["centre"] + reach(proof))
@@ -94,7 +96,7 @@ def test_the_region_ends_before_an_unstable_equilibrium():
 
 def test_the_region_of_a_kinked_map():
     """0.5 x + 3 relu(x - 2) attracts up to x = 2.4, where it meets the diagonal."""
-    proof = prove_attraction(problem(ramp, 1), vector(0.0), seconds=5)
+    proof = prove_attraction(problem(ramp, 1), vector(0.0), seconds=20)
     assert 2.35 <= float(reach(proof)) < 2.4
     assert converges(ramp, proof)
 
@@ -105,17 +107,18 @@ def test_an_equilibrium_on_a_kink():
     def f(x):
         return 0.5 * F.relu(x) - 0.9 * F.relu(-x) + F.relu(x - 1)
 
-    proof = prove_attraction(problem(f, 1), vector(0.0), seconds=5)
+    proof = prove_attraction(problem(f, 1), vector(0.0), seconds=20)
     assert 1.9 <= float(reach(proof)) < 2.0
     assert converges(f, proof)
-    assert isinstance(prove_attraction(problem(lambda x: 0.5 * F.relu(x) - 1.1 * F.relu(-x), 1), vector(0.0), seconds=2), Failure)
+    found = prove_attraction(problem(lambda x: 0.5 * F.relu(x) - 1.1 * F.relu(-x), 1), vector(0.0), seconds=2)
+    assert isinstance(found, Failure)
 
 
 @pytest.mark.parametrize("seed", [0, 4])
 def test_a_homogeneous_map_on_its_kinks(seed):
     torch.manual_seed(seed)
     W, V = torch.randn(8, 2).double(), 0.2 * torch.randn(2, 8).double()
-    proof = prove_attraction(problem(lambda x: F.relu(x @ W.T) @ V.T, 2), vector(0, 0), seconds=5)
+    proof = prove_attraction(problem(lambda x: F.relu(x @ W.T) @ V.T, 2), vector(0, 0), seconds=20)
     assert isinstance(proof, Proof) and (reach(proof) > 1).all()
     assert converges(lambda x: F.relu(x @ W.T) @ V.T, proof)
 
@@ -126,7 +129,7 @@ def test_straight_rays_need_exact_kinks():
     def f(x):
         return 0.5 * F.relu(x) - 0.9 * F.relu(-x) + F.relu(x - 1)
 
-    proof = prove_attraction(problem(f, 1), vector(0.0), seconds=5)
+    proof = prove_attraction(problem(f, 1), vector(0.0), seconds=20)
     assert proof.data["rays"] == 1
     off = problem(lambda x: 0.5 * F.relu(x + 1e-16) - 0.9 * F.relu(-x) + F.relu(x - 1) - 5e-17, 1)
     assert isinstance(verify_attraction(off, proof.data), Failure)
@@ -156,8 +159,9 @@ def test_failures_say_why():
 
 def test_the_region_stays_in_the_box():
     box = (vector(-3.0, -0.5), vector(2.0, 4.0))
-    proof = prove_attraction(problem(lambda x: x @ TURN.T, 2, box), vector(0, 0), seconds=5)
-    assert (proof.data["centre"] - reach(proof) >= box[0]).all() and (proof.data["centre"] + reach(proof) <= box[1]).all()
+    proof = prove_attraction(problem(lambda x: x @ TURN.T, 2, box), vector(0, 0), seconds=20)
+    centre = proof.data["centre"]
+    assert (centre - reach(proof) >= box[0]).all() and (centre + reach(proof) <= box[1]).all()
     assert float(reach(proof).min()) > 0.45
     smaller = problem(lambda x: x @ TURN.T, 2, (box[0], vector(0.4, 4.0)))
     assert isinstance(verify_attraction(smaller, proof.data), Failure)
@@ -173,7 +177,7 @@ def two_wells(x):
 
 @pytest.fixture(scope="module")
 def well():
-    proof = prove_attraction(problem(two_wells, 2), vector(0.9, 0.9), seconds=5)
+    proof = prove_attraction(problem(two_wells, 2), vector(0.9, 0.9), seconds=20)
     assert isinstance(proof, Proof)
     return proof
 
@@ -241,7 +245,7 @@ def test_more_components_by_sectors(n):
     def f(x):
         return torch.tanh(x @ W.T) @ V.T
 
-    proof = prove_attraction(problem(f, n), torch.zeros(n).double(), seconds=6)
+    proof = prove_attraction(problem(f, n), torch.zeros(n).double(), seconds=20)
     assert isinstance(proof, Proof) and float(reach(proof).min()) > 0.1
     assert converges(f, proof)
     again = verify_attraction(problem(f, n), proof.data)

@@ -75,9 +75,7 @@ def test_a_constant_input_passes_through():
         return 0.5 * xu[:, :2] + inner(xu)
 
     with_input = Problem(lure(f, (3,)), 2, 1, None, (u, u))
-    closed = Problem(
-        lure(lambda x: f(torch.cat([x, u.expand(x.shape[0], 1)], 1)), (2,)), 2, 0, None, (NONE, NONE)
-    )
+    closed = Problem(lure(lambda x: f(torch.cat([x, u.expand(x.shape[0], 1)], 1)), (2,)), 2, 0, None, (NONE, NONE))
     c, r = cells_of(2, 40)
     ends = []
     for one in (with_input, closed):

@@ -55,7 +55,7 @@ def test_most_and_least_over_boxes(n):
     most, least = shape.most(c - r, c + r), shape.least(c - r, c + r)
     x = inside(c, r, 4000)
     V = torch.einsum("sib,ij,sjb->sb", x, shape.P, x)
-    assert (V <= most).all() and (V >= least).all()
+    assert (V - most).max() <= 0 and (V - least).min() >= 0
     assert torch.allclose(V.amax(0), most, rtol=1e-9)  # a corner has it
     # the smallest value is approached by samples; where the box holds 0 it is 0
     assert (V.amin(0) - least <= 0.25 * most + 1e-9).all()
@@ -84,7 +84,8 @@ def test_norms_of_interval_matrices(n, spread):
         return torch.linalg.matrix_norm(L.T @ matrices @ T, 2)
 
     sharp = shape.norm(A, torch.zeros_like(A))
-    assert (sharp >= size(A) * (1 - 1e-12)).all() and (sharp <= size(A) * (1 + 1e-8 + 1e-12 * torch.linalg.cond(shape.P))).all()
+    slack = 1e-8 + 1e-12 * torch.linalg.cond(shape.P)
+    assert (sharp >= size(A) * (1 - 1e-12)).all() and (sharp <= size(A) * (1 + slack)).all()
     wide = shape.norm(A, radius)
     for _ in range(20):
         some = A + radius * torch.randn(50, n, n, generator=generator, dtype=torch.float64).sign()

@@ -422,10 +422,9 @@ def contracting(activation, n, seed, *, bias):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 def test_what_contracts_is_never_refuted(activation):
-    for n in (1, 2, 3, 4):
-        for bias in (False, True):
-            p = contracting(activation, n, 10 * n, bias=bias)
-            # the search against contraction tries every kind; the others are spared some of them
-            for statement in STATEMENTS if n == 2 else STATEMENTS[:1]:
-                found = refute(p, statement, None, seed=n)
-                assert isinstance(found, Failure), (n, bias, statement, found)
+    for n, bias in ((1, True), (2, False), (3, True), (4, False)):
+        p = contracting(activation, n, 10 * n, bias=bias)
+        # the search against contraction tries every kind; the others are spared some of them
+        for statement in STATEMENTS if n == 2 else STATEMENTS[:1]:
+            found = refute(p, statement, None, seed=n)
+            assert isinstance(found, Failure), (n, bias, statement, found)

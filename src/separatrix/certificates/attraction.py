@@ -147,6 +147,8 @@ def _largest(
         if isinstance(trial.outcome, Proof):
             return trial.outcome
         last, seen = trial.outcome, min(seen, trial.rises)
+        if level <= inner:
+            break
     return last
 
 

@@ -31,6 +31,8 @@ from separatrix.certificates.verified import UNIT, UP
 NAME = "ellipsoid of attraction"
 CELLED = 3
 """State components up to which ellipsoids are cut into cells."""
+_CLOSE = 1e-6
+"""How far from the equilibrium the centre may be, in units of 1 + its size."""
 
 
 class Trial(NamedTuple):
@@ -53,7 +55,7 @@ def tried(problem: Problem, walk: Walk, data: dict[str, Any], deadline: float) -
     reach = shape.reach(level)
     if not _inside(problem, centre, reach):
         return Trial(Failure(NAME, "the ellipsoid is not inside the box", "a larger box"))
-    rate, cells = 0.0, 0
+    rate, off, cells = 0.0, 0.0, 0
     if data.get("rays"):
         if n > CELLED or not bool(straight(walk, centre, shape.reach(inner)[:, None])[0]):
             return Trial(Failure(NAME, "the map is not straight along rays from the centre"))
@@ -64,6 +66,10 @@ def tried(problem: Problem, walk: Walk, data: dict[str, Any], deadline: float) -
         if not (rate < 1 and float(near.residual[0]) <= (1 - rate) * inner**0.5 * (1 - 1e-9)):
             reason = f"slopes near the equilibrium are only bounded by {rate:.6g} in the norm of P"
             return Trial(Failure(NAME, reason, "the equilibrium is close to losing its stability, or on a kink"))
+        # |x - c| <= |f(x) - f(c)| + |f(c) - c| <= q |x - c| + |f(c) - c| at the equilibrium
+        off = float((shape.reach(1.0) * near.residual[0] / (1 - rate)).max()) * UP
+    if not off <= _CLOSE * (1 + float(centre.abs().max())):
+        return Trial(Failure(NAME, f"the equilibrium is only known to be within {off:.3g} of the centre"))
     if inner < level:
         far = bounds(walk, shape, centre, reach[:, None], "chords")
         # |f(x) - c| <= q |x - c| + |f(c) - c|, and outside the inner ellipsoid |x - c| >= sqrt(inner)
@@ -81,7 +87,7 @@ def tried(problem: Problem, walk: Walk, data: dict[str, Any], deadline: float) -
             cells, outer = trial.cells, (1 - fall) ** 0.5 * UP
         rate = max(rate, outer)
     data = {**data, "centre": centre, "P": P, "cells": max(cells, 1)}
-    return Trial(Proof(NAME, rate, "P", None, 1 - rate, data), cells)
+    return Trial(Proof(NAME, rate, "P", None, 1 - rate, data, (f"equilibrium within {off:.3g} of the centre",)), cells)
 
 
 class Bounds(NamedTuple):

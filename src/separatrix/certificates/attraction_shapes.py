@@ -89,7 +89,9 @@ class Search:
         return Candidate(P, min(level, samples.level(P, half), self.cap(P)), samples)
 
     def shaped(self, P: Tensor) -> Candidate:
-        """The level of a P of another shape, which gives a larger ellipsoid."""
+        """The level of a P of another shape, which gives a larger ellipsoid; of itself where nothing limits it."""
+        if self.problem.box is None and self.first(P) >= self.cap(P):
+            return self.measured(P)
         for room, count in ((16.0, 8_000), (4.0, 20_000)):
             level = min(room * self.first(P), self.cap(P))
             samples = self._samples(P, level, count)
@@ -142,7 +144,7 @@ def room_for(problem: Problem, centre: Float[Tensor, " n"], P: Float[Tensor, "n 
 
 
 def _cap(room: Tensor, P: Tensor) -> float:
-    return float((room**2 / torch.linalg.inv(P).diagonal()).min()) * (1 - 1e-9)
+    return float((room**2 / torch.linalg.inv(P).diagonal()).min()) * (1 - 1e-7)
 
 
 def room_around(problem: Problem, centre: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -57,6 +57,12 @@ class _Free:
         X = X_in + X_out
         return 2 * self.weight * X[..., self.rows, self.columns]
 
+    def squares(self, g: Matrix, h: Matrix, k: Matrix, c: Matrix, rho: float) -> Matrix:
+        """Product of every direction with rho (gg' - hh') at the input and kk' - cc' at the output, for all rows."""
+        a, b = self.rows, self.columns
+        total = rho * (g[:, a] * g[:, b] - h[:, a] * h[:, b]) + k[:, a] * k[:, b] - c[:, a] * c[:, b]
+        return 2 * self.weight * total
+
     def quadratic(self, X: Matrix, where: str) -> Matrix:
         """Product of X B X' with B', for directions B and B' at the input, the output, or one at each."""
         c, d, w = self.rows, self.columns, self.weight
@@ -85,6 +91,13 @@ class _Fixed:
     def inner(self, X_in: Array, X_out: Array) -> Array:
         total = (X_in * self.P_in).sum((-1, -2)) + (X_out * self.P_out).sum((-1, -2))
         return np.asarray(total)[..., None]
+
+    def squares(self, g: Matrix, h: Matrix, k: Matrix, c: Matrix, rho: float) -> Matrix:
+        def of(x: Matrix, P: Matrix) -> Array:
+            return ((x @ P) * x).sum(-1)
+
+        total = rho * (of(g, self.P_in) - of(h, self.P_in)) + of(k, self.P_out) - of(c, self.P_out)
+        return np.asarray(total)[:, None]
 
     def quadratic(self, X: Matrix, where: str) -> Matrix:
         left = self.P_in if where == "in" else self.P_out
@@ -287,8 +300,7 @@ def _derivatives(
     g, c, h, k = G[:n, n:].T, GC[n:], GN[:n].T, (C @ GN).T
     by_t = np.diag(both) - np.diag(own)
     H_tt = own**2 - cross**2 - cross.T**2 + both**2
-    outer = lambda a: a[:, :, None] * a[:, None, :]  # noqa: E731
-    H_yt = free.inner(rho * (outer(g) - outer(h)), outer(k) - outer(c)).T
+    H_yt = free.squares(g, h, k, c, rho).T
     Y, Z, X = GC[:n].T, C @ GC, G[:n, :n]
     by_y = free.inner(-rho * X, Z)
     H_yy = rho**2 * free.quadratic(X, "in") + free.quadratic(Z, "out")

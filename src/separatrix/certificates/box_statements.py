@@ -14,7 +14,7 @@ from separatrix.certificates.gain import Gain, find_gain, verified_gain
 from separatrix.certificates.problem import Corners, Failure, Problem, Proof
 from separatrix.certificates.reference import reference, rest_point
 from separatrix.certificates.sectors import slope_sectors_over
-from separatrix.certificates.verified import TINY, UP
+from separatrix.certificates.verified import TINY, UP, at_most
 
 NAME = "contraction by sectors on a box"
 _MOST = {1: 4096, 2: 4096, 3: 4096, 4: 4096}
@@ -39,7 +39,9 @@ def prove_contraction_on_box(problem: Problem, *, norm: str, seconds: float) -> 
     data = {**gain.data(), **({} if centre is None else {"centre": centre})}
     proof = verify_contraction_on_box(problem, data)
     if isinstance(proof, Failure):
-        reason = f"a local Lipschitz bound of {gain.rate:.6g} in the {gain.norm}-norm holds on the box; {proof.reason}"
+        reason = (
+            f"a local Lipschitz bound of {at_most(gain.rate)} in the {gain.norm}-norm holds on the box; {proof.reason}"
+        )
         return Failure(NAME, reason, "a box that the map keeps, such as one about an equilibrium")
     return proof
 
@@ -53,8 +55,8 @@ def verify_contraction_on_box(problem: Problem, data: dict[str, Any]) -> Proof |
     if "centre" not in data:
         if not invariant(problem, found):
             return Failure(NAME, "the box is not proved to be forward invariant")
-        return Proof(NAME, gain.rate, gain.norm, None, 1 - gain.rate, data, ("the box is mapped into itself",))
-    return _ball(problem, gain, data)
+        return Proof(NAME, gain.rate, gain.norm, None, 1 - gain.rate, gain.data(), ("the box is mapped into itself",))
+    return _ball(problem, gain, {"centre": data["centre"], **gain.data()})
 
 
 BY_REGIONS = "contraction by regions on a box"
@@ -69,9 +71,8 @@ def prove_contraction_on_box_by_regions(problem: Problem, *, norm: str, seconds:
     data = {**pieces.data, **({} if centre is None else {"centre": centre})}
     found = verify_contraction_on_box_by_regions(problem, data)
     if isinstance(found, Failure):
-        reason = (
-            f"a local Lipschitz bound of {pieces.rate:.6g} in the {pieces.norm}-norm holds on the box; {found.reason}"
-        )
+        bound = at_most(pieces.rate or 0.0)
+        reason = f"a local Lipschitz bound of {bound} in the {pieces.norm}-norm holds on the box; {found.reason}"
         return Failure(BY_REGIONS, reason, "a box that the map keeps, such as one about an equilibrium")
     return found
 
@@ -82,13 +83,15 @@ def verify_contraction_on_box_by_regions(problem: Problem, data: dict[str, Any])
     if isinstance(pieces, Failure) or pieces.rate is None:
         return Failure(BY_REGIONS, "the rate does not hold")
     weights = torch.ones(problem.n, dtype=torch.float64) if pieces.norm in ("1", "inf") else None
-    norm = pieces.norm if weights is None else f"weighted {pieces.norm}"
-    gain = Gain("regions", norm, pieces.rate, weights, data.get("P"))
+    gain = Gain(
+        "regions", pieces.norm if weights is None else f"weighted {pieces.norm}", pieces.rate, weights, data.get("P")
+    )
     if "centre" in data:
-        return replace(_ball(problem, gain, data), method=BY_REGIONS)
+        found = _ball(problem, gain, data)
+        return found if isinstance(found, Failure) else replace(found, method=BY_REGIONS, norm=pieces.norm)
     if not invariant(problem, over_box(problem)):
         return Failure(BY_REGIONS, "the box is not proved to be forward invariant")
-    return Proof(BY_REGIONS, gain.rate, norm, None, 1 - gain.rate, data, ("the box is mapped into itself",))
+    return Proof(BY_REGIONS, gain.rate, pieces.norm, None, 1 - gain.rate, data, ("the box is mapped into itself",))
 
 
 def _ball(problem: Problem, gain: Gain, data: dict[str, Any]) -> Proof | Failure:
@@ -99,7 +102,7 @@ def _ball(problem: Problem, gain: Gain, data: dict[str, Any]) -> Proof | Failure
         return Failure(NAME, none)
     centre: Tensor = data["centre"]
     lo, hi = problem.box
-    if centre.shape != lo.shape or bool(((centre <= lo) | (centre >= hi)).any()):
+    if centre.shape != lo.shape or not bool(((centre > lo) & (centre < hi)).all()):
         return Failure(NAME, none + ": there is no equilibrium in it")
     error = gain.size(reference(problem, centre).error)
     room = torch.minimum(centre - lo, hi - centre) * (1 - _INSIDE)
@@ -142,9 +145,9 @@ def verify_lipschitz_on_box(problem: Problem, data: dict[str, Any]) -> Proof | F
     """Show it again."""
     sectors = slope_sectors_over(problem.network, over_box(problem).ranges)
     gain = verified_gain(problem.network, sectors, problem.n, data)
-    if gain is None:
-        return Failure("Lipschitz bound on a box", "the bound does not hold")
-    plain = gain.norm.removeprefix("weighted ")
+    plain = None if gain is None else gain.plain
+    if gain is None or plain is None:
+        return Failure("Lipschitz bound on a box", "the bound does not hold in a plain norm")
     return Proof("Lipschitz bound on a box", None, plain, gain.rate, 1 - gain.rate, data)
 
 

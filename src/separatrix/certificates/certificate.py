@@ -14,14 +14,18 @@ from torch import Tensor
 
 from separatrix.certificates.problem import Failure, Proof
 from separatrix.results.errors import ArgumentError
+from separatrix.tangent.inputs import Plane
 
 
 class Verdict(StrEnum):
-    """What is known of a statement."""
+    """What is known of a statement; true in ``if`` only where it is certified."""
 
     CERTIFIED = "certified"
     REFUTED = "refuted"
     UNKNOWN = "unknown"
+
+    def __bool__(self) -> bool:
+        return self is Verdict.CERTIFIED
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +48,8 @@ class Region:
     hi: Tensor
 
     def contains(self, x: Any) -> Bool[Tensor, " *batch"]:
-        """Which states (*batch, n) lie in it, in floating point."""
-        x = torch.as_tensor(x, dtype=torch.float64)
-        x = x[None] if x.ndim == 0 else x
-        if x.shape[-1] != len(self.centre):
-            raise ArgumentError("x", f"shape {tuple(x.shape)}", f"give states (*batch, {len(self.centre)})")
+        """Which states (*batch, n), or points of ``sx.grid``, lie in it, in floating point."""
+        x = _states(x, len(self.centre))
         off = x - self.centre
         inside = (off @ self.P * off).sum(-1) <= self.level
         for part in range(0, len(self.lo), 4096):
@@ -58,7 +59,10 @@ class Region:
 
     @property
     def volume(self) -> float:
-        """Volume of the ellipsoid, or of the boxes where there are any (which hold the ellipsoid but for its rim)."""
+        """Volume of the ellipsoid, or of the boxes where there are any (which hold the ellipsoid but for its rim).
+
+        An area for two components, a length for one.
+        """
         if len(self.lo):
             return float((self.hi - self.lo).prod(-1).sum())
         n = len(self.centre)
@@ -106,7 +110,8 @@ class Certificate:
     region : Region or None
         Certified region of attraction, or the ball that is entered.
     margin : float
-        By how much what must hold does: 1 - rate for rates; 0 where nothing is proved.
+        By how much what must hold does: 1 - rate for rates; for a witness, that of its own condition; 0 where there is
+        none.
     witness : dict or None
         What refutes the statement.
     advice : str
@@ -142,13 +147,37 @@ class Certificate:
     proof: Proof | None = None
     provenance: str = "{}"
 
+    def __bool__(self) -> bool:
+        """Whether the statement is certified."""
+        return bool(self.verdict)
+
     def __str__(self) -> str:
         parts = [f"{self.verdict.value}: {self.statement}"]
         if self.method:
-            parts.append(f"by {self.method}, margin {self.margin:.3g}, {self.seconds:.2g} s")
+            margin = f", margin {self.margin:.3g}" if self.margin > 0 else ""
+            parts.append(f"by {self.method}{margin}, {self.seconds:.2g} s")
+        if self.region is not None:
+            parts.append(f"region: volume {self.region.volume:.4g}")
+        if self.verdict is Verdict.UNKNOWN:
+            parts += [f"tried: {line}" for line in self.evidence]
         if self.advice:
             parts.append(f"advice: {self.advice}")
         return "\n".join(parts)
+
+    def __repr__(self) -> str:
+        return (
+            f"Certificate({self.kind}: {self.verdict.value}, rate={self.rate}, norm={self.norm!r}, bound={self.bound})"
+        )
+
+    @property
+    def P(self) -> Tensor | None:
+        """The metric (n, n) of |x|^2 = x'Px, where the certificate has one."""
+        return None if self.proof is None else self.proof.data.get("P")
+
+    @property
+    def weights(self) -> Tensor | None:
+        """The weights w (n,) of a weighted norm, max |x_i|/w_i or sum w_i |x_i|, where the certificate has one."""
+        return None if self.proof is None else self.proof.data.get("weights")
 
     def lyapunov(self, x: Any) -> Float[Tensor, " *batch"]:
         """V (*batch) at states (*batch, n): the square of the certificate's norm of the distance to the equilibrium.
@@ -167,11 +196,7 @@ class Certificate:
             centre = None if self.region is None else self.region.centre
         if centre is None:
             raise ArgumentError("certificate", "one without a centre", "ask for stability")
-        x = torch.as_tensor(x, dtype=torch.float64)
-        x = x[None] if x.ndim == 0 else x
-        if x.shape[-1] != len(centre):
-            raise ArgumentError("x", f"shape {tuple(x.shape)}", f"give states (*batch, {len(centre)})")
-        return distance(self.proof, x - centre) ** 2
+        return distance(self.proof, _states(x, len(centre)) - centre) ** 2
 
     def check(self, system: Any) -> Checked:
         """Verify the certificate anew for a system, from what it holds and without a search.
@@ -184,7 +209,9 @@ class Certificate:
 
     def save(self, path: str | Path) -> Path:
         """Write a JSON file; numbers keep all their digits."""
-        path = Path(path)
+        path = Path(path).expanduser()
+        if path.is_dir() or not path.parent.is_dir():
+            raise ArgumentError("path", repr(str(path)), "give a file in a folder that exists")
         record = {name: getattr(self, name) for name in self.__dataclass_fields__}
         record["proof"] = None if self.proof is None else vars(self.proof)
         record["region"] = None if self.region is None else vars(self.region)
@@ -201,7 +228,7 @@ class Certificate:
             If the file holds something else.
         """
         try:
-            record = json.loads(Path(path).read_text("utf-8"), object_hook=_rich)
+            record = json.loads(Path(path).expanduser().read_text("utf-8"), object_hook=_rich)
             if record.pop("separatrix certificate") != 1:
                 raise KeyError
             if record["proof"] is not None:
@@ -210,8 +237,25 @@ class Certificate:
                 record["region"] = Region(**record["region"])
             record |= {name: tuple(record[name]) for name in ("assumptions", "evidence")}
             return Certificate(**{**record, "verdict": Verdict(record["verdict"])})
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
             raise ArgumentError("path", str(path), "give a file written by Certificate.save") from error
+
+
+def _states(x: Any, n: int) -> Tensor:
+    """States (*batch, n) in float64; a grid stands for its points."""
+    if isinstance(x, Plane):
+        x = x.points(0, len(x)).reshape(*x.shape, -1)
+    try:
+        found = torch.as_tensor(x)
+        if found.is_complex():
+            raise TypeError
+        found = found.detach().cpu().double()
+    except (TypeError, ValueError, RuntimeError):
+        raise ArgumentError("x", type(x).__name__, f"give states (*batch, {n})") from None
+    found = found[None] if found.ndim == 0 else found
+    if found.shape[-1] != n:
+        raise ArgumentError("x", f"shape {tuple(found.shape)}", f"give states (*batch, {n})")
+    return found
 
 
 def _plain(value: Any) -> Any:

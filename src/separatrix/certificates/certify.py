@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from separatrix.certificates.certificate import Certificate, Region, Verdict, refused
+from separatrix.certificates.answers import certified, refuted
+from separatrix.certificates.certificate import Certificate, Verdict, refused
 from separatrix.certificates.methods import Method, methods, refutation
-from separatrix.certificates.norms import ball, in_words
-from separatrix.certificates.problem import Failure, Problem, Proof
+from separatrix.certificates.problem import Failure, Proof
 from separatrix.certificates.question import Question, read_question, softened
-from separatrix.certificates.reference import rest_point
-from separatrix.certificates.sentences import asked_for, domain, proved, refuted, where
+from separatrix.certificates.sentences import asked_for
 from separatrix.results.errors import ArgumentError
 from separatrix.results.provenance import provenance
 
@@ -114,14 +113,14 @@ def certify(
         left = seconds - (perf_counter() - began)
         found = _tried(method, max(left, 1.0) * 0.6)
         if isinstance(found, Proof):
-            done = _certified(question, problem, found, method.key, empty)
+            done = certified(question, problem, found, method.key, empty)
             return replace(done, seconds=perf_counter() - began)
         failures.append(found)
     if against is not None:
         left = seconds - (perf_counter() - began)
         found = _tried(against, max(left, 1.0))
         if isinstance(found, Proof):
-            done = _refuted(question, found, against.key, empty)
+            done = refuted(question, found, against.key, empty)
             return replace(done, seconds=perf_counter() - began)
         failures.append(found)
     evidence, advice = refused(failures)
@@ -145,62 +144,6 @@ def _tried(method: Method, seconds: float) -> Proof | Failure:
             return method.prove(seconds)
     except (torch.linalg.LinAlgError, np.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
         return Failure(method.key, f"a factorisation did not converge: {error}")
-
-
-def _certified(question: Question, problem: Problem, proof: Proof, key: str, empty: Certificate) -> Certificate:
-    proof = replace(proof, data={**proof.data, "check": key})
-    centre, region = _where(question, problem, proof)
-    return replace(
-        empty,
-        verdict=Verdict.CERTIFIED,
-        statement=proved(question, proof, in_words(proof)),
-        assumptions=softened(problem.network),
-        method=proof.method,
-        rate=proof.rate,
-        norm=proof.norm,
-        bound=proof.bound,
-        domain=domain(question, proof, region),
-        equilibrium=centre,
-        region=region,
-        margin=proof.margin,
-        evidence=proof.notes,
-        proof=proof,
-    )
-
-
-def _where(question: Question, problem: Problem, proof: Proof) -> tuple[torch.Tensor | None, Region | None]:
-    """The equilibrium and the region of a proof."""
-    data, n = proof.data, problem.n
-    none = torch.zeros(0, n, dtype=torch.float64)
-    if question.statement == "lipschitz":
-        return None, None
-    if question.statement == "boundedness":
-        return None, ball(proof, torch.zeros(n, dtype=torch.float64)) if problem.box is None else None
-    inner = data.get("basin", data)
-    if "level" in inner:
-        lo, hi = inner.get("lo", none), inner.get("hi", none)
-        return inner["centre"], Region(inner["P"], inner["centre"], float(inner["level"]), lo, hi)
-    moving = bool(problem.m) and bool((problem.u_box[0] != problem.u_box[1]).any())
-    centre = data.get("centre")
-    if centre is None and not moving:
-        centre = rest_point(problem)
-    return centre, ball(proof, centre) if centre is not None and problem.box is not None else None
-
-
-def _refuted(question: Question, proof: Proof, key: str, empty: Certificate) -> Certificate:
-    proof = replace(proof, data={**proof.data, "check": key})
-    return replace(
-        empty,
-        verdict=Verdict.REFUTED,
-        statement=refuted(question, proof),
-        domain=where(question).removeprefix("for ").removeprefix("on "),
-        assumptions=softened(question.problem.network) if question.problem is not None else (),
-        method=proof.method,
-        margin=proof.margin,
-        evidence=proof.notes,
-        witness=dict(proof.data),
-        proof=proof,
-    )
 
 
 def _advice(question: Question) -> str:

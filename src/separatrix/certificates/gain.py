@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,6 +50,13 @@ class Gain:
     P: Tensor | None = None
     t: Tensor | None = None
 
+    @property
+    def plain(self) -> str | None:
+        """Its name if it is the 1-, 2- or infinity-norm."""
+        if self.norm == "P" or (self.weights is not None and bool((self.weights != 1).any())):
+            return None
+        return self.norm.removeprefix("weighted ")
+
     def size(self, bound: Float[Tensor, " n"]) -> float:
         """Largest norm of a vector that is bounded component by component."""
         if self.norm == "weighted inf":
@@ -59,7 +66,9 @@ class Gain:
             assert self.weights is not None
             return float((bound * self.weights).sum()) * UP + TINY
         P = torch.eye(len(bound), dtype=torch.float64) if self.P is None else self.P
-        return float((bound @ P.abs() @ bound).sqrt()) * UP + TINY
+        largest = bound.max().clamp(min=TINY)  # so that squares do not underflow
+        share = bound / largest
+        return float((share @ P.abs() @ share).sqrt() * largest) * UP + TINY
 
     def reach(self, n: int) -> Float[Tensor, " n"]:
         """Bounds of the components of a vector of norm 1."""
@@ -165,11 +174,18 @@ def _by_metric(seen: Gains, n: int, outputs: int, *, plain: bool, seconds: float
     import numpy as np
 
     metrics = (np.eye(n), np.eye(outputs)) if plain or n > _FULL else None
-    C, N, block = seen.C.numpy(), seen.N.numpy(), seen.block.numpy()
+    C, N, block, columns = seen.C.numpy(), seen.N.numpy(), seen.block.numpy(), n
+    if metrics is not None and n > len(C) + len(N):
+        # only what the first layers see of x counts, and in the 2-norm any orthonormal basis of that will do
+        Q = np.linalg.qr(np.concatenate([C, N])[:, :n].T)[0]
+        C, N = (np.concatenate([part[:, :n] @ Q, part[:, n:]], 1) for part in (C, N))
+        columns, metrics = Q.shape[1], (np.eye(Q.shape[1]), metrics[1])
     try:
-        solved = smallest_rate(C, N, block, n, metrics=metrics, seconds=seconds)
-    except (np.linalg.LinAlgError, ValueError) as error:
+        solved = smallest_rate(C, N, block, columns, metrics=metrics, seconds=seconds)
+    except (np.linalg.LinAlgError, ValueError, OverflowError) as error:
         return None, f"metric: {error}"
+    if columns < n:
+        solved = replace(solved, P_in=solved.P_in[0, 0] * np.eye(n))
     P_in, P_out = (torch.from_numpy(P).contiguous() for P in (solved.P_in, solved.P_out))
     t = torch.from_numpy(solved.t).contiguous()
     for raised in (0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3):

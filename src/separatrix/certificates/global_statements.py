@@ -12,7 +12,7 @@ from separatrix.certificates.layer_norms import spreads
 from separatrix.certificates.problem import Failure, Problem, Proof
 from separatrix.certificates.reference import Reference, reference, rest_point
 from separatrix.certificates.sectors import Sectors, chord_sectors, recession_sectors, slope_sectors
-from separatrix.certificates.verified import TINY, UP
+from separatrix.certificates.verified import TINY, UP, at_most
 from separatrix.systems.lure import Lure
 
 WINDOW = 1e-6
@@ -36,7 +36,7 @@ def verify_contraction(problem: Problem, data: dict[str, Any]) -> Proof | Failur
     gain = verified_gain(problem.network, slope_sectors(problem.network), problem.n, data)
     if gain is None or gain.rate >= 1:
         return Failure("contraction by sectors", "the rate does not hold")
-    return Proof("contraction by sectors", gain.rate, gain.norm, None, 1 - gain.rate, data)
+    return Proof("contraction by sectors", gain.rate, gain.norm, None, 1 - gain.rate, gain.data())
 
 
 def prove_lipschitz(problem: Problem, *, norm: str, seconds: float) -> Proof | Failure:
@@ -52,10 +52,10 @@ def prove_lipschitz(problem: Problem, *, norm: str, seconds: float) -> Proof | F
 def verify_lipschitz(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
     """Show it again."""
     gain = verified_gain(problem.network, slope_sectors(problem.network), problem.n, data)
-    if gain is None:
-        return Failure("Lipschitz bound by sectors", "the bound does not hold")
-    plain = gain.norm.removeprefix("weighted ")
-    return Proof("Lipschitz bound by sectors", None, plain, gain.rate, 1 - gain.rate, data)
+    plain = None if gain is None else gain.plain
+    if gain is None or plain is None:
+        return Failure("Lipschitz bound by sectors", "the bound does not hold in a plain norm")
+    return Proof("Lipschitz bound by sectors", None, plain, gain.rate, 1 - gain.rate, gain.data())
 
 
 def prove_boundedness(problem: Problem, *, norm: str, seconds: float) -> Proof | Failure:
@@ -91,8 +91,9 @@ def verify_boundedness(problem: Problem, data: dict[str, Any]) -> Proof | Failur
     if not radius < torch.inf:
         return Failure("boundedness by sectors", "the rest has no bound")
     reach = radius * gain.reach(problem.n) * UP
-    notes = (f"|f(x)| <= {gain.rate:.6g} |x| + {rest:.6g}",)
-    return Proof("boundedness by sectors", gain.rate, gain.norm, radius, 1 - gain.rate, {**data, "reach": reach}, notes)
+    notes = (f"|f(x)| <= {at_most(gain.rate)} |x| + {at_most(rest)}",)
+    data = {"sectors": data["sectors"], **gain.data(), "reach": reach}
+    return Proof("boundedness by sectors", gain.rate, gain.norm, radius, 1 - gain.rate, data, notes)
 
 
 def _reach(proof: Proof) -> float:
@@ -178,7 +179,9 @@ def verify_stability(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
     wide = [window * (1 + z.abs()) for z in about.preactivations]
     if not all(bool((m < w).all()) for m, w in zip(moved[:-1], wide, strict=True)):
         return Failure(name, "the centre is too far from an equilibrium")
-    return Proof(name, gain.rate, gain.norm, radius, 1 - gain.rate, data, (f"equilibrium within {radius:.3g} of it",))
+    data = {"centre": centre, "window": window, **gain.data()}
+    notes = (f"equilibrium within {at_most(radius)} of it",)
+    return Proof(name, gain.rate, gain.norm, radius, 1 - gain.rate, data, notes)
 
 
 def norm_of(proof: Proof) -> Gain:

@@ -65,12 +65,17 @@ def euclidean(network: Lure, sectors: Sectors, n: int) -> float:
     for k, block in enumerate(network.blocks):
         total = torch.zeros((), dtype=torch.float64)
         for source, weight in block.weights.items():
-            total = total + spectral_norm(weight[:, :n] if source == 0 else weight) * bounds[source] * UP
+            total = total + _times(spectral_norm(weight[:, :n] if source == 0 else weight), bounds[source])
         if k == len(network.blocks) - 1:
             return float(total * UP)
         slope = sectors.largest[k]
-        bounds.append(total * (slope.max() if len(slope) else 0.0) * UP)
+        bounds.append(_times(total, slope.max()) if len(slope) else torch.zeros_like(total))
     raise AssertionError
+
+
+def _times(a: Tensor, b: Tensor) -> Tensor:
+    """Product of numbers of at least 0, rounded upwards; it is 0 only where one of them is."""
+    return torch.where((a == 0) | (b == 0), 0.0, a * b * UP + TINY)
 
 
 def perron(M: Float[Tensor, "n n"]) -> tuple[Float[Tensor, " n"], float]:
@@ -92,5 +97,5 @@ def perron(M: Float[Tensor, "n n"]) -> tuple[Float[Tensor, " n"], float]:
 
 
 def weighted_rate(M: Float[Tensor, "n n"], w: Float[Tensor, " n"]) -> float:
-    """Largest component of M w / w, rounded upwards."""
-    return float(((M @ w) / w).max()) * UP + TINY
+    """Largest component of M w / w, rounded upwards; weights whose products underflow make it large."""
+    return float(((M @ w + TINY) / w).max()) * UP + TINY

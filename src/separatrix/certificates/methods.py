@@ -17,6 +17,8 @@ Verify = Callable[[Problem, dict[str, Any]], Outcome]
 
 CELLED = 3
 """State components up to which space is cut into cells."""
+REFUTATION = "refutation"
+"""Key of the search for a witness."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ def methods(question: Question, problem: Problem) -> list[Method]:
         prove = box_statements.prove_lipschitz_on_box if on_box else global_statements.prove_lipschitz
         key = "lipschitz on a box" if on_box else "lipschitz"
         return [Method(key, lambda s: prove(problem, norm=norm, seconds=s))]
+    chords = partial(global_statements.prove_stability, problem, norm=norm)
+    if question.statement == "stability" and _moving(problem):
+        # which says that the input moves the equilibrium: contraction alone does not give one
+        return [Method("chords", lambda s: chords(seconds=s))]
     if problem.box is not None:
         return _on_box(question, problem)
     found: list[Method] = []
@@ -75,7 +81,6 @@ def methods(question: Question, problem: Problem) -> list[Method]:
             found.append(Method("boundedness by regions", lambda s: regions(seconds=s)))
         return found
     sectors = partial(global_statements.prove_contraction, problem, norm=norm)
-    chords = partial(global_statements.prove_stability, problem, norm=norm)
     if question.statement == "contraction":
         found.append(Method("contraction", lambda s: sectors(seconds=s)))
     else:
@@ -121,16 +126,21 @@ def refutation(question: Question, problem: Problem) -> Method | None:
     """The search for a witness; there is none against a Lipschitz bound."""
     if question.statement == "lipschitz":
         return None
-    return Method("refutation", lambda s: refute(problem, question.statement, question.at, seconds=s, seed=0))
+    return Method(REFUTATION, lambda s: refute(problem, question.statement, question.at, seconds=s, seed=0))
 
 
 def verify(question: Question, problem: Problem, key: str, data: dict[str, Any]) -> Outcome:
-    """Verify what a method left behind."""
-    if key == "refutation":
+    """Verify what a method for this question left behind."""
+    if key == REFUTATION:
         return verify_refutation(problem, question.statement, question.at, data)
-    if key not in VERIFIERS:
-        return Failure(key, "there is no such method")
+    if key not in {method.key for method in methods(question, problem)}:
+        return Failure(key, "there is no such method for this statement")
     return VERIFIERS[key](problem, data)
+
+
+def _moving(problem: Problem) -> bool:
+    """Whether the input may change from step to step."""
+    return bool(problem.m) and bool((problem.u_box[0] != problem.u_box[1]).any())
 
 
 def _flat(problem: Problem) -> bool:

@@ -51,13 +51,11 @@ def read_question(system: Any, statement: Any, at: Any, box: Any, u_box: Any, no
     sizes = [np.asarray(side).size for side in (box if isinstance(box, tuple | list) else ())]
     sizes += [_array("at", at).size] if at is not None else []
     n = components(moving, system, sizes)
-    if n is None and inputs is not None:
-        n = _joint_components(system, inputs.shape[-1])
-    if n is None and (sizes and max(sizes) == 1):
-        n = 1
+    if n is None and (at is not None or any(np.ndim(side) == 1 for side in (box if sizes and box is not None else ()))):
+        n = 1  # a number, or vectors of one
     if n is None:
         got = "a system whose number of components does not show"
-        raise ArgumentError("system", got, "give sx.Loop(f, dim=n), or sx.Map(f, dim=n)")
+        raise ArgumentError("system", got, "give sx.Loop(f, dim=n), sx.Map(f, dim=n), or vectors in box= or at=")
     corners = _corners(box, n) if box is not None else None
     point = None if at is None else _point(at, n, corners)
     where = _inputs_box(inputs, u_box)
@@ -96,15 +94,6 @@ def _with_inputs(system: Any, u_box: Any) -> tuple[Loop | None, Tensor | None]:
     if driven and (u_box is not None or system.u.ndim == 2):
         return system, system.u
     return None, None
-
-
-def _joint_components(loop: Loop, inputs: int) -> int | None:
-    """State components of a network that takes [x, u] as one, by its first linear layer."""
-    f = loop.network
-    if not isinstance(f, nn.Module) or not loop._closed.joint:
-        return None
-    widths = [part.in_features for part in f.modules() if isinstance(part, nn.Linear)]
-    return widths[0] - inputs if widths and widths[0] > inputs else None
 
 
 def _inputs_box(inputs: Tensor | None, u_box: Any) -> Corners:

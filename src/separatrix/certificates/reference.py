@@ -10,6 +10,7 @@ from torch import Tensor
 
 from separatrix.certificates.layer_norms import spread
 from separatrix.certificates.problem import Problem
+from separatrix.certificates.refuting_points import with_constant_input
 from separatrix.certificates.sectors import slope_sectors
 from separatrix.certificates.verified import TINY, UNIT, UP, product
 from separatrix.tangent.columns import LureColumns
@@ -68,24 +69,23 @@ def reference(problem: Problem, centre: Float[Tensor, " n"]) -> Reference:
 
 def rest_point(problem: Problem, at: Float[Tensor, " n"] | None = None) -> Float[Tensor, " n"] | None:
     """An equilibrium in floating point: where Newton's method ends from a state, or from where an orbit leads."""
-    carried = LureColumns(problem.network, 2 * UNIT)
-    n, u = problem.n, problem.u_box[0]
+    carried = LureColumns(with_constant_input(problem, problem.u_box[0]), 2 * UNIT)
+    n = problem.n
     eye = torch.eye(n, dtype=torch.float64)
-    moves = torch.cat([eye, torch.zeros(len(u), n, dtype=torch.float64)])[:, :, None]
     x = torch.zeros(n, dtype=torch.float64) if at is None else at.clone()
     for _ in range(300 if at is None else 0):
-        following = carried.step(torch.cat([x, u])[:, None])[:, 0]
+        following = carried.step(x[:, None])[:, 0]
         if not bool(torch.isfinite(following).all()) or float(following.abs().max()) > 1e12:
             x = torch.zeros_like(x)
             break
         x = following
     for _ in range(60):
-        image, J = carried.tangent(torch.cat([x, u])[:, None], moves)
+        image, J = carried.tangent(x[:, None], eye[:, :, None])
         step = torch.linalg.lstsq(eye - J[:, :, 0], image - x[:, None]).solution[:, 0]
         if not bool(torch.isfinite(step).all()):
             return None
         x = x + step
         if float(step.abs().max()) <= 4 * UNIT * float(x.abs().max() + 1e-300):
             break
-    off = float((carried.step(torch.cat([x, u])[:, None])[:, 0] - x).abs().max())
+    off = float((carried.step(x[:, None])[:, 0] - x).abs().max())
     return x if off <= 1e-9 * (1 + float(x.abs().max())) else None

@@ -100,18 +100,20 @@ def refute(
     end = time.monotonic() + seconds
     evidence: list[str] = []
     search = Candidates(network, problem, statement, at, torch.Generator().manual_seed(seed), evidence)
+    advice = ""
     for data in search.all():
         if data is not None:
             found = verify_refutation(problem, statement, at, data)
             if isinstance(found, Proof):
                 return found
         if time.monotonic() > end:
-            evidence.append(f"the search for witnesses ended after {seconds:g} s")
+            evidence.append(f"the search for witnesses ended after {seconds:.3g} s")
+            advice = "more seconds (budget=) may find a witness"
             break
     return Failure(
         METHOD,
         "; ".join(["no witness was found", *evidence]),
-        "a longer search (seconds), or another seed, may find one",
+        advice,
     )
 
 

@@ -20,7 +20,7 @@ Zone = tuple[Tensor, Tensor]
 _LONGEST = 24
 """Steps of a cycle, beyond which nothing is proved."""
 
-NEAR = 1e-2
+NEAR = 0.1
 """Distance, relative to 1 + abs(at), within which an equilibrium is the one near a point."""
 
 KINKS: dict[str, tuple[float, ...]] = dict.fromkeys(
@@ -68,6 +68,8 @@ def inside(box: Corners | None, zone: Zone) -> bool:
 
 def zone_of(network: Enclosed, point: Tensor, radius: float) -> Zone | None:
     """A box that holds a fixed point for certain, by Krawczyk's operator on point +- radius."""
+    if not radius > 0:
+        return None
     c = point[:, None]
     r = torch.full_like(c, radius)
     verdict = step(network(c, r, "slopes"), c, r)
@@ -109,7 +111,8 @@ def unstable_equilibrium(network: Lure, problem: Problem, data: dict[str, Any], 
     """Spectral radius, less 1, of the derivative at a proved equilibrium. Takes points (1, n) and radii (1,).
 
     The derivative exists: no kink is within the zone; or n = 1, and every slope in the zone exceeds 1 in size. With
-    ``at``, which must be near, a box of the radius ``reach`` that holds that point too must have no other equilibrium.
+    ``at``, which must be near, a box of the radius ``reach`` around it, twice as far as ``at`` is, must have no other
+    equilibrium: none is nearer to ``at`` then, in the largest component.
     """
     enclosed, point, radius = Enclosed(network), data["points"][0], float(data["radii"][0])
     zone = zone_of(enclosed, point, radius)
@@ -118,7 +121,7 @@ def unstable_equilibrium(network: Lure, problem: Problem, data: dict[str, Any], 
     if at is not None:
         reach = float(data["reach"])
         far = float((at - point).abs().max())
-        if not far <= min(reach * (1 - 2.0**-50), NEAR * (1 + float(at.abs().max()))) or not radius <= reach:
+        if not far <= min((reach - radius) / 2 * (1 - 2.0**-50), NEAR * (1 + float(at.abs().max()))):
             return 0.0
         if zone_of(enclosed, point, reach) is None:
             return 0.0

@@ -322,10 +322,12 @@ def _all_of_space(n: int) -> list[_Cell]:
 def _scaled(a: float, b: float, tau: float, error: float) -> Ray:
     """A ray with its largest component near 1, by a power of two."""
     largest = max(abs(a), abs(b), tau)
+    given = (a, b, tau)
     if largest < 0.25 or largest >= 2:
         factor = 2.0 ** -np.floor(np.log2(largest))
         a, b, tau = float(a * factor), float(b * factor), float(tau * factor)
-    if any(0 < abs(v) < LEAST for v in (a, b, tau)) or not error < 2.0**-32:
+    # one that was not zero may have underflowed to it
+    if any(u and abs(v) < LEAST for u, v in zip(given, (a, b, tau), strict=True)) or not error < 2.0**-32:
         raise Incomplete("regions are too thin for floating point")
     return a, b, tau, error
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from separatrix.certificates.certificate import Region
 from separatrix.certificates.problem import Proof
 from separatrix.certificates.question import Question
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}"
+from separatrix.certificates.verified import at_most
 
 
 def _vector(values: object) -> str:
@@ -47,21 +44,26 @@ def asked_for(question: Question) -> str:
 def proved(question: Question, proof: Proof, norm: str) -> str:
     """What is proved."""
     inputs = _inputs(question)
-    if question.at is not None or "level" in proof.data:
+    if question.at is not None:
         centre = _vector(proof.data["centre"])
-        tail = "" if proof.rate is None else f", at a rate of at most {_number(proof.rate)} a step on the ellipsoid"
+        tail = "" if proof.rate is None else f", at a rate of at most {at_most(proof.rate)} a step on the ellipsoid"
         return f"the equilibrium at {centre} attracts every start in the region{tail}"
     if question.statement == "lipschitz":
-        return f"|f(x) - f(y)| <= {_number(proof.bound or 0.0)} |x - y| in {norm}, {where(question)}{inputs}"
+        return f"|f(x) - f(y)| <= {at_most(proof.bound or 0.0)} |x - y| in {norm}, {where(question)}{inputs}"
     if question.statement == "boundedness":
         if proof.bound is None:
             return f"orbits that start in it stay {where(question)}{inputs}"
-        return f"every orbit enters the ball |x| <= {_number(proof.bound)} and stays in it, in {norm}{inputs}"
+        return f"every orbit enters the ball |x| <= {at_most(proof.bound)} and stays in it, in {norm}{inputs}"
     if proof.rate is None:
         return f"one equilibrium attracts every start {where(question)}: {'; '.join(proof.notes)}"
-    rate = _number(proof.rate)
+    rate = at_most(proof.rate)
     if proof.method.startswith("attraction"):
-        return f"|f(x) - c| <= {rate} |x - c| in {norm} {where(question)}: the equilibrium c attracts every start"
+        centre, radius = _vector(proof.data["centre"]), proof.bound or 0.0
+        off = at_most((1 - proof.rate) * radius)
+        return (
+            f"|f(x) - c| <= {rate} |x - c| + {off} in {norm} {where(question)}, with c = {centre}: "
+            f"one equilibrium, within {at_most(radius)} of c, attracts every start"
+        )
     tail = "" if question.statement == "contraction" else ": one equilibrium attracts every start"
     place = where(question) if proof.bound is None else f"{'; '.join(proof.notes)}"
     return f"|f(x) - f(y)| <= {rate} |x - y| in {norm}, {place}{inputs}{tail}"

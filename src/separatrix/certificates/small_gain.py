@@ -14,6 +14,9 @@ from separatrix.systems.lure import Lure
 
 Matrix = Float[Tensor, "_ _"]
 
+_LARGEST = 1e150
+"""Rates from here on, whose squares overflow, are not looked at."""
+
 
 @dataclass(frozen=True)
 class Gains:
@@ -47,7 +50,7 @@ class Gains:
         PC, PC_radius = product(P_out, None, self.C, self.C_radius)
         first, first_radius = product(self.C.mT, self.C_radius.mT, PC, PC_radius)
         TN = t[:, None] * self.N
-        TN_radius = t[:, None] * self.N_radius + UNIT * TN.abs()
+        TN_radius = t[:, None] * self.N_radius + UNIT * TN.abs() + TINY
         second, second_radius = product(self.N.mT, self.N_radius.mT, TN, TN_radius)
         S = -first - second
         size = first.abs() + second.abs()
@@ -65,7 +68,7 @@ class Gains:
         Pappas, NeurIPS 2019, with a free metric, in the form of a scaled small-gain condition (J. Doyle, IEE Proc. D
         129, 242 (1982)).
         """
-        if not (bool(torch.isfinite(t).all()) and bool((t >= 0).all()) and rate >= 0):
+        if not (bool(torch.isfinite(t).all()) and bool((t >= 0).all()) and 0 <= rate < _LARGEST):
             return False
         S, radius = self.slack(P_in, P_out, t, rate)
         return bool(positive_definite(P_in)) and bool(positive_definite(P_out)) and bool(positive_definite(S, radius))
@@ -104,7 +107,7 @@ def gains(network: Lure, sectors: Sectors, n: int) -> Gains:
         index = torch.nonzero(on)[:, 0]
         v[index, place + torch.arange(len(index))] += half[k][index]
         place += len(index)
-        values.append((v, v_radius * UP))
+        values.append((v, v_radius * UP + TINY))
     empty = torch.zeros(0, wide, dtype=torch.float64)
     N = torch.cat([empty, *rows])
     return Gains(n, z, radius, N, torch.cat([empty, *radii]), torch.cat([torch.zeros(0, dtype=torch.long), *owner]))

@@ -6,6 +6,8 @@ terms' sizes; every bound here is a little larger than that, which covers the ro
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, Context
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -66,8 +68,7 @@ def spectral_norm(A: Matrices, radius: Matrices | None = None) -> Float[Tensor, 
     The computed norm r, a little raised, where r^2 I - A'A is shown to be positive definite; else, and never more than,
     the root of the product of 1-norm and infinity-norm.
     """
-    size = A.abs() if radius is None else A.abs() + radius
-    crude = (size.sum(-1).amax(-1) * size.sum(-2).amax(-1)).sqrt() * UP + TINY
+    crude = _root_of_sums(A.abs() if radius is None else A.abs() + radius)
     if A.shape[-1] > A.shape[-2]:
         A, radius = A.mT, None if radius is None else radius.mT
     gram, error = product(A.mT, None, A, None)
@@ -75,6 +76,23 @@ def spectral_norm(A: Matrices, radius: Matrices | None = None) -> Float[Tensor, 
     shifted = square[..., None, None] * torch.eye(A.shape[-1], dtype=A.dtype) - gram
     fine = torch.where(positive_definite(shifted, error + UNIT * shifted.abs()), square.sqrt() * UP, torch.inf)
     if radius is not None:
-        fine = fine + (radius.sum(-1).amax(-1) * radius.sum(-2).amax(-1)).sqrt() * UP
+        fine = fine + _root_of_sums(radius)
     # fmin: NaN in one leaves the other; NaN in the matrix stays NaN in the crude bound
     return torch.where(crude.isnan(), crude, torch.fmin(crude, fine + TINY))
+
+
+def _root_of_sums(size: Matrices) -> Float[Tensor, "*batch"]:
+    # roots before the product, which may underflow where the norm does not
+    return size.sum(-1).amax(-1).sqrt() * size.sum(-2).amax(-1).sqrt() * UP + TINY
+
+
+def at_most(value: float) -> str:
+    """A number of at least 0 in words, with six digits or more: never less than it, and below 1 if it is."""
+    for digits in range(6, 18):
+        text = f"{value:.{digits}g}"
+        if float(text) < value:
+            up = Context(prec=digits, rounding=ROUND_CEILING).create_decimal_from_float(value)
+            text = f"{float(up):.{digits}g}"
+        if float(text) >= value and (value >= 1 or float(text) < 1):
+            return text
+    return repr(value)

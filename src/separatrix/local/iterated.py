@@ -7,7 +7,7 @@ from contextlib import suppress
 from copy import copy
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from separatrix.results.errors import ArgumentError
 from separatrix.systems.maps import Map
@@ -44,13 +44,29 @@ def built_from(system: Any) -> Any:
 def components(moving: Any, system: Any, sizes: Sequence[int]) -> int | None:
     """Number of state components: the system's own, or the sizes of the caller's vectors, or what a model shows.
 
-    A model shows it by the inputs of its first linear layer. None where nothing tells.
+    A model shows it by the inputs of its first linear layer, less those of u where it takes [x, u]; a policy by its
+    own. None where nothing tells.
     """
     with suppress(ArgumentError, AttributeError):
         return int(moving.dim(0))
     if max(sizes, default=1) > 1:
         return max(sizes)
-    of = built_from(system)
-    parts = of.modules() if isinstance(of, nn.Module) else ()
-    widths = [part.in_features for part in parts if isinstance(part, nn.Linear)]
-    return int(widths[0]) if widths and getattr(moving, "u", None) is None else None
+    u = getattr(moving, "u", None)
+    if isinstance(u, nn.Module):
+        return _first_width(u)
+    width = _first_width(built_from(system))
+    if u is None or width is None:
+        return width
+    closed = getattr(moving, "_closed", None)
+    rest = width - u.shape[-1] if isinstance(u, Tensor) and getattr(closed, "joint", False) else 0
+    return rest if rest > 0 else None
+
+
+def _first_width(model: Any) -> int | None:
+    """Inputs of the first layer with weights, if it is linear."""
+    for part in model.modules() if isinstance(model, nn.Module) else ():
+        if isinstance(part, nn.Linear):
+            return int(part.in_features)
+        if isinstance(part, nn.modules.conv._ConvNd | nn.Unflatten | nn.RNNBase | nn.Embedding):
+            return None
+    return None

@@ -158,8 +158,8 @@ def _proved(context: Context, loop: Loop, results: dict[str, xr.Dataset]) -> Sec
             area = f" Volume of the region: {proof.region.volume:.4g}." if proof.region is not None else ""
             rows.append([f"stability of ({place})", proof.verdict.value, _sentence(proof) + area])
     prose = [
-        "Certified and refuted are proofs about the map in exact arithmetic with the stored weights, in every norm; "
-        "unknown says that no method decided, and what was tried."
+        "Certified and refuted are proofs about the map in exact arithmetic with the stored weights: certified in the "
+        "norm that is named, refuted in every norm. Unknown says that no method decided, and what was tried."
     ]
     facts = [(f"{name}", proof.verdict.value) for name, proof in asked]
     return Section(
@@ -170,7 +170,7 @@ def _proved(context: Context, loop: Loop, results: dict[str, xr.Dataset]) -> Sec
 def _sentence(proof: Certificate) -> str:
     words = proof.statement[0].upper() + proof.statement[1:] + "."
     if proof.verdict == "unknown":
-        return f"Not decided: {proof.statement}. Tried: {'; '.join(proof.evidence)[:300]}."
+        return f"Not decided: {proof.statement}. Tried: {'; '.join(proof.evidence[:4])}."
     return f"{words} By {proof.method}."
 
 

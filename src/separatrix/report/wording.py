@@ -29,8 +29,8 @@ PROVED = [
 MEASURED = [
     "Everything else is a measurement at the points shown. A derivative speaks of infinitely small changes only. "
     "Between the nodes of a field and away from the sample nothing is known, and the largest value that was seen is an "
-    "estimate from below. No number on this page is a bound, and a bright ridge is not a proof that the answer changes "
-    "there.",
+    "estimate from below. Where the page does not say that something is proved, no number on it is a bound, and a "
+    "bright ridge is not a proof that the answer changes there.",
 ]
 
 MEANINGS = {

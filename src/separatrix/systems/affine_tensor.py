@@ -46,6 +46,8 @@ _ONE = _words(
     "__rmatmul__ addmm addmv baddbmm kron"
 )
 _CHANGES = _words("__iadd__ __isub__ __imul__ __itruediv__")
+_COARSE = 1e-4
+"""Casts to a precision below this are steps that count."""
 _CASTS = _words("to float double half bfloat16 type type_as cpu cuda")
 # answered by a tensor of zeros of the same shape
 _QUESTIONS = _words(
@@ -181,6 +183,8 @@ def _cast(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], t
     found = func(*plain, **kwargs)
     if not isinstance(found, Tensor) or not found.is_floating_point():
         raise _refused(name, "to whole numbers")
+    if torch.finfo(found.dtype).eps > _COARSE:
+        raise _refused(name, f"to {str(found.dtype).removeprefix('torch.')}, which makes steps of the input")
     # where it is a copy, changing it in place is refused all the same
     return AffineTensor.make(target.parts, target.constant, target.recorder).sharing(target)
 

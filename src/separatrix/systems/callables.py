@@ -64,4 +64,5 @@ def refuse_training(module: nn.Module, argument: str) -> None:
         if statistics or random:
             what = "batch statistics" if statistics else "random numbers"
             got = f"a module whose {type(part).__name__} {name!r} uses {what}"
-            raise ArgumentError(argument, got, "call .eval() on it; without running statistics it cannot be used")
+            more = "; without running statistics it cannot be used" if statistics else ""
+            raise ArgumentError(argument, got, f"call .eval() on it{more}")

@@ -167,7 +167,7 @@ def _ratio(made: Made, found: Certificate, x: Tensor, y: Tensor) -> Tensor:
     between = distance(found.proof, x - y)
     # pairs so close that rounding decides do not count
     scale = 1 + x.abs().amax(1) + made.f(x).abs().amax(1)
-    good = (x - y).abs().amax(1) > 1e-7 * scale
+    good = (x - y).abs().amax(1) * min(found.rate or 1.0, 1.0) > 1e-7 * scale
     return torch.where(good, distance(found.proof, made.f(x) - made.f(y)) / between.clamp(min=1e-300), 0.0)
 
 
