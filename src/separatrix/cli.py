@@ -193,7 +193,10 @@ def certify(
     out: Annotated[str | None, typer.Option(help="A JSON file for the certificate.")] = None,
     check: Annotated[str | None, typer.Option(help="Verify this certificate anew instead.")] = None,
 ) -> None:
-    """Prove a statement about x+ = f(x), or refute it: exit code 0 certified, 1 refuted, 2 unknown."""
+    """Prove a statement about x+ = f(x), or refute it: exit code 0 certified, 1 refuted, 2 unknown.
+
+    A certificate that does not --check exits 2; 64 and above are errors of usage and failures.
+    """
     import traceback
 
     try:

@@ -13,7 +13,7 @@ from separatrix.certificates.layer_norms import euclidean, weighted_rate
 from separatrix.certificates.problem import Problem
 from separatrix.certificates.region_cover import Incomplete, region_cover
 from separatrix.certificates.sectors import Sectors, slope_sectors
-from separatrix.certificates.small_gain import gains
+from separatrix.certificates.small_gain import Gains, gains
 from separatrix.certificates.verified import spectral_norm
 from separatrix.systems.lure import lure
 
@@ -85,19 +85,14 @@ def test_linear_parts_that_underflow_stay_within_their_radius():
 
 
 def test_multipliers_that_underflow_stay_within_the_radius():
-    none = torch.zeros(0, dtype=torch.float64)
-    network = lure(chain(1e150, 1.0), (1,))
-    seen = gains(network, Sectors([none.new_zeros(1)], [none.new_ones(1)]), 1)
-    # t N = 1e-330 is lost, and N' t N is not
-    small, large = seen.N.clone(), seen.N.clone()
-    small[:, 0], large[:, 0] = 1e-160, 1e160
-    for N in (small, large):
-        t = torch.full((1,), 1e-170, dtype=torch.float64)
-        S, radius = type(seen)(1, seen.C * 0, seen.C * 0, N, N * 0, seen.block).slack(
-            torch.eye(1).double(), torch.eye(1).double(), t, 0.0
-        )
-        exact = -Fraction(1e-170) * Fraction(float(N[0, 0])) ** 2
-        assert abs(exact - Fraction(float(S[0, 0]))) <= Fraction(float(radius[0, 0]))
+    zeros, eye = torch.zeros(2, 3, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
+    # t times the small one is lost, and times the large one again it is not
+    N = torch.tensor([[1e-160, 1e150, 0.0]], dtype=torch.float64)
+    t = torch.full((1,), 1e-170, dtype=torch.float64)
+    S, radius = Gains(2, zeros, zeros, N, 0 * N, torch.zeros(1, dtype=torch.long)).slack(eye, eye, t, 0.0)
+    exact = -Fraction(1e-170) * Fraction(1e-160) * Fraction(1e150)
+    for value, room in ((S[0, 1], radius[0, 1]), (S[1, 0], radius[1, 0])):
+        assert abs(exact - Fraction(float(value))) <= Fraction(float(room))
 
 
 def test_rates_that_overflow_are_no_errors():

@@ -59,7 +59,7 @@ def verdicts(p, seconds=20.0):
             assert isinstance(again, Proof) and again.margin == proof.margin > 0
             assert proof.method == f"refutation: {proof.data['kind']}" and proof.notes
         else:
-            assert proof.method == "refutation" and proof.reason and proof.advice
+            assert proof.method == "refutation" and proof.reason
     return found
 
 

@@ -148,7 +148,7 @@ def verify_lipschitz_on_box(problem: Problem, data: dict[str, Any]) -> Proof | F
     plain = None if gain is None else gain.plain
     if gain is None or plain is None:
         return Failure("Lipschitz bound on a box", "the bound does not hold in a plain norm")
-    return Proof("Lipschitz bound on a box", None, plain, gain.rate, 1 - gain.rate, data)
+    return Proof("Lipschitz bound on a box", None, plain, gain.rate, 0.0, gain.data())
 
 
 def over_box(problem: Problem, box: Corners | None = None) -> Over:

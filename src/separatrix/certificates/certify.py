@@ -14,7 +14,7 @@ from separatrix.certificates.certificate import Certificate, Verdict, refused
 from separatrix.certificates.methods import Method, methods, refutation
 from separatrix.certificates.problem import Failure, Proof
 from separatrix.certificates.question import Question, read_question, softened
-from separatrix.certificates.sentences import asked_for
+from separatrix.certificates.sentences import asked_for, where
 from separatrix.results.errors import ArgumentError
 from separatrix.results.provenance import provenance
 
@@ -124,10 +124,16 @@ def certify(
             return replace(done, seconds=perf_counter() - began)
         failures.append(found)
     evidence, advice = refused(failures)
+    if not advice or advice.startswith("more seconds"):
+        advice = "; ".join(filter(None, (_advice(question), advice)))
     return replace(
-        empty, assumptions=softened(problem.network), evidence=evidence,
-        advice=advice or _advice(question), seconds=perf_counter() - began,
-    )  # fmt: skip
+        empty,
+        assumptions=softened(problem.network),
+        domain=where(question).removeprefix("for ").removeprefix("on "),
+        evidence=evidence,
+        advice=advice,
+        seconds=perf_counter() - began,
+    )
 
 
 def _seconds(budget: Any) -> float:
@@ -152,6 +158,8 @@ def _advice(question: Question) -> str:
         "stability": "ask for local stability with at=, or for 'boundedness'",
         "boundedness": "ask on a box that the map keeps",
     }
+    if question.norm != "best":
+        return "norm='best', which tries all norms"
     if question.at is not None:
-        return "more seconds (budget=), or a smaller box"
+        return "another equilibrium, or a smaller box"
     return weaker.get(question.statement, "")

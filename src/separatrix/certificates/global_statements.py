@@ -55,7 +55,7 @@ def verify_lipschitz(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
     plain = None if gain is None else gain.plain
     if gain is None or plain is None:
         return Failure("Lipschitz bound by sectors", "the bound does not hold in a plain norm")
-    return Proof("Lipschitz bound by sectors", None, plain, gain.rate, 1 - gain.rate, gain.data())
+    return Proof("Lipschitz bound by sectors", None, plain, gain.rate, 0.0, gain.data())
 
 
 def prove_boundedness(problem: Problem, *, norm: str, seconds: float) -> Proof | Failure:

@@ -68,8 +68,6 @@ def inside(box: Corners | None, zone: Zone) -> bool:
 
 def zone_of(network: Enclosed, point: Tensor, radius: float) -> Zone | None:
     """A box that holds a fixed point for certain, by Krawczyk's operator on point +- radius."""
-    if not radius > 0:
-        return None
     c = point[:, None]
     r = torch.full_like(c, radius)
     verdict = step(network(c, r, "slopes"), c, r)
