@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import separatrix as sx
 from separatrix.certificates import box_statements as boxes
 from separatrix.certificates.boxes import cells, over
 from separatrix.certificates.problem import Failure, Proof
@@ -108,3 +109,18 @@ def test_regions_prove_more_on_a_box_than_sectors(problem, net):
     size = lambda v: (v @ P * v).sum(1).sqrt()  # noqa: E731
     assert float((size(p.network(x) - p.network(y)) / size(x - y)).max()) <= found.rate
     assert isinstance(boxes.verify_contraction_on_box_by_regions(p, {**found.data, "rate": 0.9 * found.rate}), Failure)
+
+
+def test_boxes_of_states_and_of_inputs(net):
+    """x+ = f(x, u) on a box, for every sequence of inputs in another: invariance and contraction."""
+    f = net([3, 12, 2], nn.Tanh, gain=0.5, seed=2)
+    loop = sx.Loop(lambda x, u: f(torch.cat([x, u], -1)), 0.0, dim=2)
+    found = sx.certify(loop, "contraction", box=(-2, 2), u_box=(-1, 1))
+    assert found.verdict == "certified"
+    assert found.check(loop)
+    kept = sx.certify(loop, "boundedness", box=(-2, 2), u_box=(-1, 1))
+    assert kept.verdict == "certified"
+    x = 4 * torch.rand(3000, 2, dtype=torch.float64) - 2
+    u = 2 * torch.rand(3000, 1, dtype=torch.float64) - 1
+    assert bool((f(torch.cat([x, u], 1)).abs() <= 2).all())
+    assert sx.certify(loop, "boundedness", box=(-0.01, 0.01), u_box=(-1, 1)).verdict != "certified"

@@ -46,8 +46,8 @@ class Enclosure:
 
     value: Columns
     error: Columns
-    slope: Float[Tensor, "n n B"]
-    slope_radius: Float[Tensor, "n n B"]
+    slope: Float[Tensor, "n inputs B"]
+    slope_radius: Float[Tensor, "n inputs B"]
     lo: Columns
     hi: Columns
     way: list[tuple[Columns, Columns]]
@@ -82,8 +82,8 @@ class Enclosed:
     @torch.no_grad()
     def __call__(
         self,
-        c: Columns,
-        r: Columns,
+        c: Float[Tensor, "inputs B"],
+        r: Float[Tensor, "inputs B"],
         kind: Literal["chords", "slopes"] = "chords",
     ) -> Enclosure:
         """Enclose over boxes c +- r.

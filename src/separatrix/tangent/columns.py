@@ -93,7 +93,7 @@ class LureColumns:
         self._transposed = [block.curve is not None and block.curve.name == "prelu" for block in form.blocks]
 
     @torch.no_grad()
-    def step(self, x: States, t: int = 0) -> States:
+    def step(self, x: Float[Tensor, "inputs B"], t: int = 0) -> States:
         """See :class:`Columns`."""
         values = [x]
         for place in range(len(self._biases) - 1):
@@ -101,7 +101,9 @@ class LureColumns:
         return self._sum(-1, values, bias=True)
 
     @torch.no_grad()
-    def tangent(self, x: States, V: Tangents, t: int = 0) -> tuple[States, Tangents]:
+    def tangent(
+        self, x: Float[Tensor, "inputs B"], V: Float[Tensor, "inputs k B"], t: int = 0
+    ) -> tuple[States, Tangents]:
         """See :class:`Columns`."""
         k, wide = V.shape[1:]
         values, moved = [x], [V.flatten(1)]
