@@ -29,6 +29,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.affine
 	$(BIN)/python -m bench.regions
 	$(BIN)/python -m bench.basins
+	$(BIN)/python -m bench.certificates
 
 pictures: .venv/.dev
 	$(BIN)/python docs/pictures.py
