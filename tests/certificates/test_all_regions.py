@@ -10,14 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from separatrix.certificates.all_regions import (
-    prove_boundedness_by_regions,
-    prove_contraction_by_regions,
-    verify_boundedness_by_regions,
-    verify_contraction_by_regions,
-)
+from separatrix.certificates.planar.boundedness import prove_boundedness_by_regions, verify_boundedness_by_regions
+from separatrix.certificates.planar.contraction import prove_contraction_by_regions, verify_contraction_by_regions
+from separatrix.certificates.planar.region_cover import Incomplete, region_cover
 from separatrix.certificates.problem import Failure, Problem, Proof
-from separatrix.certificates.region_cover import Incomplete, region_cover
 from separatrix.local.regions import regions
 from separatrix.studies.drgona2022.counterexamples import two_regions
 from separatrix.systems.lure import lure

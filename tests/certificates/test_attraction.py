@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from separatrix.certificates.attraction import prove_attraction, verify_attraction
+from separatrix.certificates.attraction.proof import prove_attraction, verify_attraction
 from separatrix.certificates.problem import Failure, Problem, Proof
 from separatrix.systems.lure import lure
 

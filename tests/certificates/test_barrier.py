@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from separatrix.certificates.barrier import smallest_rate
-from separatrix.certificates.sectors import slope_sectors
-from separatrix.certificates.small_gain import gains
+from separatrix.certificates.gains.barrier import smallest_rate
+from separatrix.certificates.gains.sectors import slope_sectors
+from separatrix.certificates.gains.small_gain import gains
 
 
 def system(problem, f, n):

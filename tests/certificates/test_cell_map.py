@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import separatrix as sx
-from separatrix.certificates.attraction import prove_attraction
-from separatrix.certificates.cell_lattice import Lattice, Table
-from separatrix.certificates.cell_map import covers, prove_basin, verify_basin
+from separatrix.certificates.attraction.cell_lattice import Lattice, Table
+from separatrix.certificates.attraction.cell_map import covers, prove_basin, verify_basin
+from separatrix.certificates.attraction.proof import prove_attraction
 from separatrix.certificates.problem import Failure, Problem, Proof
 from separatrix.systems.lure import lure
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from separatrix.certificates.cell_walk import Walk
+from separatrix.certificates.attraction.cell_walk import Walk
 from separatrix.certificates.problem import Problem
 from separatrix.local.interval_forms import Enclosed
 from separatrix.systems.lure import lure

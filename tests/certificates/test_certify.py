@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import separatrix as sx
+from separatrix.certificates.gains import norms
 from separatrix.certificates.problem import Proof
 
 GELU = sx.Map(lambda x: F.gelu(x) + 0.12, dim=1)
@@ -100,7 +101,7 @@ def test_every_sequence_of_inputs(net):
     x, y = torch.randn(2, 50, 2, dtype=torch.float64)
     for t in range(60):
         x, y, before = driven.step(x, t), driven.step(y, t), x - y
-        ratio = sx.certificates.norms.distance(found.proof, x - y) / sx.certificates.norms.distance(found.proof, before)
+        ratio = norms.distance(found.proof, x - y) / norms.distance(found.proof, before)
         if float(before.abs().max()) > 1e-12:
             assert float(ratio.max()) <= found.rate * (1 + 1e-9)
     assert bool(bounded.region.contains(x).all())

@@ -10,8 +10,9 @@ from torch import nn
 import separatrix as sx
 from separatrix.certificates import box_statements, global_statements
 from separatrix.certificates.certificate import Verdict
+from separatrix.certificates.gains import norms
 from separatrix.certificates.problem import Failure, Proof
-from separatrix.certificates.refuting_points import unstable_equilibrium, zone_of
+from separatrix.certificates.refutation.points import unstable_equilibrium, zone_of
 from separatrix.certificates.verified import at_most
 from separatrix.local.interval_forms import Enclosed
 
@@ -160,7 +161,7 @@ def test_regions_on_a_box_have_a_norm_that_can_be_evaluated(net):
         )
         assert proof.norm == norm
         x = torch.tensor([[0.3, -0.4]], dtype=torch.float64)
-        size = sx.certificates.norms.distance(proof, x)
+        size = norms.distance(proof, x)
         assert float(size) == pytest.approx(0.7 if norm == "1" else 0.4)
 
 

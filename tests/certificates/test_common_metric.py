@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from separatrix.certificates.common_metric import common_metric, each_shrinks, verify_common
+from separatrix.certificates.planar.common_metric import common_metric, each_shrinks, verify_common
 
 
 def proved(P, A, rate, radius=None):

@@ -7,7 +7,7 @@ import mpmath
 import pytest
 import torch
 
-from separatrix.certificates.eigenvalue_proof import spectral_radius_above, spectral_radius_below
+from separatrix.certificates.refutation.eigenvalues import spectral_radius_above, spectral_radius_below
 
 mpmath.mp.dps = 50
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from separatrix.certificates.cell_walk import Walk
-from separatrix.certificates.ellipsoids import metric
+from separatrix.certificates.attraction.cell_walk import Walk
+from separatrix.certificates.attraction.ellipsoids import metric
 from separatrix.certificates.problem import Problem
 from separatrix.systems.lure import lure
 

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 import separatrix as sx
-from separatrix.certificates.gain import Gain, verified_gain
-from separatrix.certificates.layer_norms import euclidean, weighted_rate
+from separatrix.certificates.gains.gain import Gain, verified_gain
+from separatrix.certificates.gains.layer_norms import euclidean, weighted_rate
+from separatrix.certificates.gains.sectors import Sectors, slope_sectors
+from separatrix.certificates.gains.small_gain import Gains, gains
+from separatrix.certificates.planar.region_cover import Incomplete, region_cover
 from separatrix.certificates.problem import Problem
-from separatrix.certificates.region_cover import Incomplete, region_cover
-from separatrix.certificates.sectors import Sectors, slope_sectors
-from separatrix.certificates.small_gain import Gains, gains
 from separatrix.certificates.verified import spectral_norm
 from separatrix.systems.lure import lure
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from separatrix.certificates.gain import ellipsoid_reach, find_gain, verified_gain
-from separatrix.certificates.layer_norms import comparison, euclidean, perron
-from separatrix.certificates.sectors import slope_sectors
-from separatrix.certificates.small_gain import gains
+from separatrix.certificates.gains.gain import ellipsoid_reach, find_gain, verified_gain
+from separatrix.certificates.gains.layer_norms import comparison, euclidean, perron
+from separatrix.certificates.gains.sectors import slope_sectors
+from separatrix.certificates.gains.small_gain import gains
 
 ACTIVATIONS = [nn.ReLU, nn.GELU, nn.SELU, nn.Tanh, nn.Sigmoid, nn.Softplus]
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from separatrix.certificates import global_statements as statements
+from separatrix.certificates.gains.gain import Gain
 from separatrix.certificates.problem import Failure, Proof
 
 
@@ -84,7 +85,7 @@ def test_balls_are_entered_and_kept(problem, net):
         found = ask(p, "boundedness")
         if isinstance(found, Failure):
             continue
-        gain = statements.norm_of(found)
+        gain = Gain(found.data["way"], found.norm, found.rate, found.data.get("weights"), found.data.get("P"))
         x = 1e3 * torch.randn(500, 3, dtype=torch.float64)
         for _ in range(400):
             x = f(x)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from separatrix.certificates import cones, drift, growing_directions, rays, recession
+from separatrix.certificates.refutation import cones, drift, growing_directions, rays, recession
 from separatrix.studies.drgona2022.counterexamples import LEFT, RIGHT, two_regions
 from separatrix.systems.lure import lure
 

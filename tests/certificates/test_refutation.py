@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from separatrix.certificates import exact_orbits, refuting_points
-from separatrix.certificates.problem import Failure, Problem, Proof
-from separatrix.certificates.refutation import refute, verify_refutation
-from separatrix.certificates.refutation_candidates import Candidates
-from separatrix.certificates.refutation_search import starts
-from separatrix.certificates.witnesses import KINDS, STATEMENTS
+from separatrix.certificates.problem import Failure, Problem, Proof, with_constant_input
+from separatrix.certificates.refutation import exact_orbits
+from separatrix.certificates.refutation import points as refuting_points
+from separatrix.certificates.refutation.candidates import Candidates
+from separatrix.certificates.refutation.proof import refute, verify_refutation
+from separatrix.certificates.refutation.search import starts
+from separatrix.certificates.refutation.witnesses import KINDS, STATEMENTS
 from separatrix.studies.drgona2022.counterexamples import two_regions
 from separatrix.systems.curves import curve
 from separatrix.systems.lure import lure
@@ -287,7 +288,7 @@ def test_inputs():
     u_box = (torch.tensor([-0.1], dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64))
     network = lure(lambda xu: torch.tanh(2 * xu[:, :1]) + xu[:, 1:], (2,))
     p = Problem(network, 1, 1, None, u_box)
-    fixed = refuting_points.with_constant_input(p)
+    fixed = with_constant_input(p)
     x = torch.linspace(-3, 3, 31, dtype=torch.float64)[:, None]
     middle = u_box[0] / 2 + u_box[1] / 2
     assert torch.equal(fixed(x), network(torch.cat([x, middle.expand(31, 1)], 1)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from separatrix.certificates.sectors import chord_sectors, recession_sectors, slope_sectors, slope_sectors_over
+from separatrix.certificates.gains.sectors import chord_sectors, recession_sectors, slope_sectors, slope_sectors_over
 
 CURVES = [
     nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.Hardtanh, nn.Hardsigmoid, nn.Tanh, nn.Softsign, nn.ELU, nn.CELU,

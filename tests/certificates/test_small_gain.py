@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from separatrix.certificates.barrier import smallest_rate
-from separatrix.certificates.sectors import Sectors, slope_sectors
-from separatrix.certificates.small_gain import gains
+from separatrix.certificates.gains.barrier import smallest_rate
+from separatrix.certificates.gains.sectors import Sectors, slope_sectors
+from separatrix.certificates.gains.small_gain import gains
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU, nn.SELU, nn.Tanh, nn.Identity, lambda: nn.LeakyReLU(0.1)])

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from separatrix.certificates import sentences
 from separatrix.certificates.certificate import Certificate, Region, Verdict
-from separatrix.certificates.norms import ball, in_words
+from separatrix.certificates.gains.norms import ball, in_words
 from separatrix.certificates.problem import Problem, Proof
-from separatrix.certificates.question import Question, softened
+from separatrix.certificates.question import Question, assumptions_of
 from separatrix.certificates.reference import rest_point
 
 
@@ -23,7 +23,7 @@ def certified(question: Question, problem: Problem, proof: Proof, key: str, empt
         empty,
         verdict=Verdict.CERTIFIED,
         statement=sentences.proved(question, proof, in_words(proof)),
-        assumptions=softened(problem.network),
+        assumptions=assumptions_of(problem.network),
         method=proof.method,
         rate=proof.rate,
         norm=proof.norm,
@@ -45,7 +45,7 @@ def refuted(question: Question, proof: Proof, key: str, empty: Certificate) -> C
         verdict=Verdict.REFUTED,
         statement=sentences.refuted(question, proof),
         domain=sentences.where(question).removeprefix("for ").removeprefix("on "),
-        assumptions=softened(question.problem.network) if question.problem is not None else (),
+        assumptions=assumptions_of(question.problem.network) if question.problem is not None else (),
         method=proof.method,
         margin=proof.margin,
         evidence=proof.notes,
@@ -67,9 +67,8 @@ def _where(question: Question, problem: Problem, proof: Proof) -> tuple[Tensor |
         inner = data["basin"] if key == "everywhere" else data
         lo, hi = inner.get("lo", none), inner.get("hi", none)
         return inner["centre"], Region(inner["P"], inner["centre"], float(inner["level"]), lo, hi)
-    moving = bool(problem.m) and bool((problem.u_box[0] != problem.u_box[1]).any())
     # of other methods it would not have been verified
     centre = data.get("centre") if key == "chords" or problem.box is not None else None
-    if centre is None and not moving:
+    if centre is None and not problem.driven:
         centre = rest_point(problem)
     return centre, ball(proof, centre) if centre is not None and problem.box is not None else None

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from separatrix.certificates.all_regions import prove_contraction_by_regions, verify_contraction_by_regions
 from separatrix.certificates.boxes import Over, invariant, over
-from separatrix.certificates.gain import Gain, find_gain, verified_gain
+from separatrix.certificates.gains.gain import Gain, find_gain, verified_gain
+from separatrix.certificates.gains.sectors import slope_sectors_over
+from separatrix.certificates.planar.contraction import prove_contraction_by_regions, verify_contraction_by_regions
 from separatrix.certificates.problem import Corners, Failure, Problem, Proof
 from separatrix.certificates.reference import reference, rest_point
-from separatrix.certificates.sectors import slope_sectors_over
 from separatrix.certificates.verified import TINY, UP, at_most
 
 NAME = "contraction by sectors on a box"
@@ -98,7 +98,7 @@ def _ball(problem: Problem, gain: Gain, data: dict[str, Any]) -> Proof | Failure
     """The largest ball in the box that is mapped into itself, about an equilibrium in floating point."""
     assert problem.box is not None
     none = "the box is not proved to be forward invariant, nor a ball in it"
-    if problem.m and bool((problem.u_box[0] != problem.u_box[1]).any()):
+    if problem.driven:
         return Failure(NAME, none)
     centre: Tensor = data["centre"]
     lo, hi = problem.box

@@ -187,7 +187,7 @@ class Certificate:
         ArgumentError
             If the certificate has no norm or no centre, or the states have another number of components.
         """
-        from separatrix.certificates.norms import distance
+        from separatrix.certificates.gains.norms import distance
 
         if self.verdict is not Verdict.CERTIFIED or self.proof is None or self.kind == "lipschitz":
             raise ArgumentError("certificate", f"a verdict of {self.verdict.value}", "nothing that falls is known")

@@ -13,7 +13,7 @@ from separatrix.certificates.answers import certified, refuted
 from separatrix.certificates.certificate import Certificate, Verdict, refused
 from separatrix.certificates.methods import Method, methods, refutation
 from separatrix.certificates.problem import Failure, Proof
-from separatrix.certificates.question import Question, read_question, softened
+from separatrix.certificates.question import Question, assumptions_of, read_question
 from separatrix.certificates.sentences import asked_for, where
 from separatrix.results.errors import ArgumentError
 from separatrix.results.provenance import provenance
@@ -79,11 +79,11 @@ def certify(
     own rounding, by code that knows nothing of the search, and :meth:`Certificate.check` does that again.
 
     Methods, in this order: norms of layers, componentwise comparison, and a matrix inequality with a free metric and
-    one multiplier for each activation component (:mod:`separatrix.certificates.small_gain`), with the slopes of the
-    activations for contraction, their chords from the equilibrium for stability, and their chords from the origin or
-    slopes far out for boundedness; a common metric over all linear regions of a planar piecewise-linear map; cells of a
-    bounded set that orbits enter, for stability in up to three dimensions. Then witnesses against the statement: two
-    equilibria, a cycle, a spectral radius above 1, a ray that grows.
+    one multiplier for each activation component (:mod:`separatrix.certificates.gains.small_gain`), with the slopes of
+    the activations for contraction, their chords from the equilibrium for stability, and their chords from the origin
+    or slopes far out for boundedness; a common metric over all linear regions of a planar piecewise-linear map; cells
+    of a bounded set that orbits enter, for stability in up to three dimensions. Then witnesses against the statement:
+    two equilibria, a cycle, a spectral radius above 1, a ray that grows.
 
     A verdict of "refuted" is about the statement in every norm. Cost: a few passes over the layers for norms; for the
     metric about the cube of the number of activation components for each of some 100 steps, 0.1 s for 32 and 3 s for
@@ -128,7 +128,7 @@ def certify(
         advice = "; ".join(filter(None, (_advice(question), advice)))
     return replace(
         empty,
-        assumptions=softened(problem.network),
+        assumptions=assumptions_of(problem.network),
         domain=where(question).removeprefix("for ").removeprefix("on "),
         evidence=evidence,
         advice=advice,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from separatrix.certificates.all_regions import prove_boundedness_by_regions, verify_boundedness_by_regions
-from separatrix.certificates.attraction import prove_attraction
+from separatrix.certificates.attraction.cell_map import covers, prove_basin, verify_basin
+from separatrix.certificates.attraction.proof import prove_attraction
 from separatrix.certificates.box_statements import over_box
 from separatrix.certificates.boxes import invariant
-from separatrix.certificates.cell_map import covers, prove_basin, verify_basin
+from separatrix.certificates.gains.norms import reach
 from separatrix.certificates.global_statements import prove_boundedness, verify_boundedness
-from separatrix.certificates.norms import reach
+from separatrix.certificates.planar.boundedness import prove_boundedness_by_regions, verify_boundedness_by_regions
 from separatrix.certificates.problem import Corners, Failure, Problem, Proof
 from separatrix.certificates.reference import rest_point
 
@@ -23,7 +23,7 @@ def prove_everywhere(problem: Problem, *, norm: str, seconds: float) -> Proof | 
 
     Cells of the box are carried by interval images until they lie in a region of attraction that is certified.
     """
-    if problem.m and bool((problem.u_box[0] != problem.u_box[1]).any()):
+    if problem.driven:
         return Failure(NAME, "an input that changes moves the equilibrium", "ask for contraction or boundedness")
     bounded: dict[str, Any] = {}
     if problem.box is None:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from separatrix.certificates.gain import Gain, find_gain, verified_gain
-from separatrix.certificates.layer_norms import spreads
+from separatrix.certificates.gains.gain import find_gain, verified_gain
+from separatrix.certificates.gains.layer_norms import spreads
+from separatrix.certificates.gains.sectors import Sectors, chord_sectors, recession_sectors, slope_sectors
 from separatrix.certificates.problem import Failure, Problem, Proof
 from separatrix.certificates.reference import Reference, reference, rest_point
-from separatrix.certificates.sectors import Sectors, chord_sectors, recession_sectors, slope_sectors
 from separatrix.certificates.verified import TINY, UP, at_most
 from separatrix.systems.lure import Lure
 
@@ -135,7 +135,7 @@ def prove_stability(problem: Problem, *, norm: str, seconds: float) -> Proof | F
     everywhere at that rate, although two of them may part on the way.
     """
     name = "attraction by chords"
-    if problem.m and bool((problem.u_box[0] != problem.u_box[1]).any()):
+    if problem.driven:
         return Failure(name, "an input that changes moves the equilibrium", "ask for contraction or boundedness")
     centre = rest_point(problem)
     if centre is None:
@@ -161,7 +161,7 @@ def verify_stability(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
     the sectors too, so that f contracts on the ball and has one fixed point there (Banach).
     """
     name, n = "attraction by chords", problem.n
-    if problem.m and bool((problem.u_box[0] != problem.u_box[1]).any()):
+    if problem.driven:
         return Failure(name, "an input that changes moves the equilibrium")
     centre, window = data["centre"], float(data["window"])
     if centre.shape != (n,) or not bool(torch.isfinite(centre).all()) or not 0 < window < 1:
@@ -182,14 +182,3 @@ def verify_stability(problem: Problem, data: dict[str, Any]) -> Proof | Failure:
     data = {"centre": centre, "window": window, **gain.data()}
     notes = (f"equilibrium within {at_most(radius)} of it",)
     return Proof(name, gain.rate, gain.norm, radius, 1 - gain.rate, data, notes)
-
-
-def norm_of(proof: Proof) -> Gain:
-    """The norm that a proof by sectors is about."""
-    return Gain(
-        str(proof.data["way"]),
-        proof.norm,
-        float(proof.rate or proof.bound or 0.0),
-        proof.data.get("weights"),
-        proof.data.get("P"),
-    )

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from separatrix.certificates import all_regions, attraction, box_statements, cell_map, everywhere, global_statements
+from separatrix.certificates import box_statements, everywhere, global_statements
+from separatrix.certificates.attraction import cell_map
+from separatrix.certificates.attraction import proof as attraction
+from separatrix.certificates.planar import boundedness, contraction
 from separatrix.certificates.problem import Failure, Problem, Proof
 from separatrix.certificates.question import Question
-from separatrix.certificates.refutation import refute, verify_refutation
+from separatrix.certificates.refutation.proof import refute, verify_refutation
 
 Outcome = Proof | Failure
 Verify = Callable[[Problem, dict[str, Any]], Outcome]
@@ -46,8 +49,8 @@ VERIFIERS: dict[str, Verify] = {
     "lipschitz on a box": box_statements.verify_lipschitz_on_box,
     "invariance": box_statements.verify_invariance,
     "contraction by regions on a box": box_statements.verify_contraction_on_box_by_regions,
-    "contraction by regions": all_regions.verify_contraction_by_regions,
-    "boundedness by regions": all_regions.verify_boundedness_by_regions,
+    "contraction by regions": contraction.verify_contraction_by_regions,
+    "boundedness by regions": boundedness.verify_boundedness_by_regions,
     "attraction": attraction.verify_attraction,
     "basin": cell_map.verify_basin,
     "everywhere": everywhere.verify_everywhere,
@@ -66,7 +69,7 @@ def methods(question: Question, problem: Problem) -> list[Method]:
         key = "lipschitz on a box" if on_box else "lipschitz"
         return [Method(key, lambda s: prove(problem, norm=norm, seconds=s))]
     chords = partial(global_statements.prove_stability, problem, norm=norm)
-    if question.statement == "stability" and _moving(problem):
+    if question.statement == "stability" and problem.driven:
         # which says that the input moves the equilibrium: contraction alone does not give one
         return [Method("chords", lambda s: chords(seconds=s))]
     if problem.box is not None:
@@ -77,7 +80,7 @@ def methods(question: Question, problem: Problem) -> list[Method]:
             Method("boundedness", lambda s: global_statements.prove_boundedness(problem, norm=norm, seconds=s))
         )
         if flat:
-            regions = partial(all_regions.prove_boundedness_by_regions, problem, norm=norm)
+            regions = partial(boundedness.prove_boundedness_by_regions, problem, norm=norm)
             found.append(Method("boundedness by regions", lambda s: regions(seconds=s)))
         return found
     sectors = partial(global_statements.prove_contraction, problem, norm=norm)
@@ -86,7 +89,7 @@ def methods(question: Question, problem: Problem) -> list[Method]:
     else:
         found.append(Method("chords", lambda s: chords(seconds=s)))
     if flat:
-        pieces = partial(all_regions.prove_contraction_by_regions, problem, norm=norm)
+        pieces = partial(contraction.prove_contraction_by_regions, problem, norm=norm)
         found.append(Method("contraction by regions", lambda s: pieces(seconds=s)))
     if question.statement == "stability" and problem.n <= CELLED:
         found.append(Method("everywhere", lambda s: everywhere.prove_everywhere(problem, norm=norm, seconds=s)))
@@ -112,8 +115,8 @@ def _on_box(question: Question, problem: Problem) -> list[Method]:
     norm = question.norm
     if question.statement == "boundedness":
         return [Method("invariance", lambda s: box_statements.prove_invariance(problem))]
-    contraction = partial(box_statements.prove_contraction_on_box, problem, norm=norm)
-    found = [Method("contraction on a box", lambda s: contraction(seconds=s))]
+    gain = partial(box_statements.prove_contraction_on_box, problem, norm=norm)
+    found = [Method("contraction on a box", lambda s: gain(seconds=s))]
     if _flat(problem):
         pieces = partial(box_statements.prove_contraction_on_box_by_regions, problem, norm=norm)
         found.append(Method("contraction by regions on a box", lambda s: pieces(seconds=s)))
@@ -136,11 +139,6 @@ def verify(question: Question, problem: Problem, key: str, data: dict[str, Any])
     if key not in {method.key for method in methods(question, problem)}:
         return Failure(key, "there is no such method for this statement")
     return VERIFIERS[key](problem, data)
-
-
-def _moving(problem: Problem) -> bool:
-    """Whether the input may change from step to step."""
-    return bool(problem.m) and bool((problem.u_box[0] != problem.u_box[1]).any())
 
 
 def _flat(problem: Problem) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.systems.lure import Lure
+from separatrix.systems.curves import curve
+from separatrix.systems.lure import Block, Lure
 
 Corners = tuple[Float[Tensor, " _"], Float[Tensor, " _"]]
 
@@ -35,6 +37,11 @@ class Problem:
     box: Corners | None
     u_box: Corners
 
+    @property
+    def driven(self) -> bool:
+        """Whether the input may change from step to step."""
+        return bool(self.m) and bool((self.u_box[0] != self.u_box[1]).any())
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -43,7 +50,7 @@ class Proof:
     Attributes
     ----------
     method : str
-        Name of the method, a key of :data:`separatrix.certificates.methods.METHODS`.
+        Name of the method, a key of :data:`separatrix.certificates.methods.VERIFIERS`.
     rate : float or None
         Factor per step, below 1.
     norm : str
@@ -74,3 +81,21 @@ class Failure:
     method: str
     reason: str
     advice: str = ""
+
+
+def with_constant_input(problem: Problem, u: Tensor | None = None) -> Lure:
+    """The map x+ = f(x, u), for u (m,) in the middle of its box, without rounding: u is the value of a block."""
+    network, n = problem.network, problem.n
+    if not problem.m:
+        return network
+    if u is None:
+        lo, hi = problem.u_box
+        u = torch.minimum(torch.maximum((lo / 2 + hi / 2).nan_to_num(0.0, 0.0, 0.0), lo), hi)
+    blocks = [Block("input", {}, u, curve(torch.nn.Identity()))]
+    for block in network.blocks:
+        weights = {source + 1: w for source, w in block.weights.items() if source}
+        if 0 in block.weights:
+            of_both = block.weights[0]
+            weights = {0: of_both[:, :n].contiguous(), 1: of_both[:, n:].contiguous()} | weights
+        blocks.append(Block(block.label, weights, block.bias, block.curve))
+    return Lure(tuple(blocks), (n,), network.output_shape)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from separatrix.certificates.problem import Corners, Problem
 from separatrix.local.iterated import as_system, built_from, components
@@ -165,16 +165,9 @@ def _network(moving: Any, loop: Loop | None, n: int, m: int) -> Lure:
     return replace(found, blocks=tuple(blocks))
 
 
-def softened(network: Lure) -> tuple[str, ...]:
+def assumptions_of(network: Lure) -> tuple[str, ...]:
     """What every proof takes for granted."""
     found = ["f in exact arithmetic with the stored weights; affine maps that follow each other are merged in float64"]
     if any(block.curve is not None and block.curve.jump for block in network.blocks):
         found.append("softplus without the jump of torch's function where it is replaced by its argument")
     return tuple(found)
-
-
-def parameters_are_float32(model: Any) -> bool:
-    """Whether a model's own arithmetic is coarser than the proof's."""
-    return isinstance(model, nn.Module) and any(
-        p.is_floating_point() and p.dtype != torch.float64 for p in model.parameters()
-    )

@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.layer_norms import spread
-from separatrix.certificates.problem import Problem
-from separatrix.certificates.refuting_points import with_constant_input
-from separatrix.certificates.sectors import slope_sectors
+from separatrix.certificates.gains.layer_norms import spread
+from separatrix.certificates.gains.sectors import slope_sectors
+from separatrix.certificates.problem import Problem, with_constant_input
 from separatrix.certificates.verified import TINY, UNIT, UP, product
 from separatrix.tangent.columns import LureColumns
 

@@ -112,7 +112,7 @@ class Enclosed:
                 way.append((lo, hi))
             assert block.curve is not None
             ranges.append((lo, hi))
-            values.append(_activated(block.curve, middle, radius, centre, lo, hi, kind))
+            values.append(activated(block.curve, middle, radius, centre, lo, hi, kind))
         error = (middle[:, n].abs() + radius[:, n]) * UP
         return Enclosure(centre, error, middle[:, :n], radius[:, :n], lo, hi, way, ranges)
 
@@ -146,9 +146,10 @@ class Enclosed:
         return centre, torch.minimum(lo, centre), torch.maximum(hi, centre)
 
 
-def _activated(
+def activated(
     shape: Curve, middle: Tensor, radius: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, kind: str
 ) -> tuple[Tensor, Tensor]:
+    """Forms of a value, from those of the argument: chords or slopes over lo..hi times the argument's."""
     n = middle.shape[1] - 3
     flat = shape.pieces is not None and shape.pieces.slopes.ndim == 2
     # parameters of a curve belong to the last dimension, which here is the batch
@@ -156,17 +157,18 @@ def _activated(
     steep = shape.chord_over(c, a, b, fine=False) if kind == "chords" else shape.slope_over(a, b)
     found = [*steep, *shape.value_over(a, b), *shape.value_over(c, c)]
     low, high, value_low, value_high, at_low, at_high = (v.T if flat else v for v in found)
-    slope, slope_radius = _middle(low, high)
+    slope, slope_radius = midpoint(low, high)
     new, spread = torch.empty_like(middle), torch.empty_like(middle)
     part, part_radius = middle[:, : n + 1], radius[:, : n + 1]
     new[:, : n + 1] = slope[:, None] * part
     spread[:, : n + 1] = slope.abs()[:, None] * part_radius + slope_radius[:, None] * (part.abs() + part_radius)
     spread[:, : n + 1] = (spread[:, : n + 1] + _UNIT * new[:, : n + 1].abs()) * UP + _TINY
-    new[:, n + 1], spread[:, n + 1] = _middle(value_low, value_high)
-    new[:, n + 2], spread[:, n + 2] = _middle(at_low, at_high)
+    new[:, n + 1], spread[:, n + 1] = midpoint(value_low, value_high)
+    new[:, n + 2], spread[:, n + 2] = midpoint(at_low, at_high)
     return new, spread
 
 
-def _middle(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+def midpoint(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Middle and radius of intervals, outwards."""
     middle = low / 2 + high / 2
     return middle, torch.maximum(high - middle, middle - low) * UP + _TINY

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from separatrix.certificates.certificate import Certificate, Verdict
 from separatrix.certificates.certify import certify
-from separatrix.certificates.layer_norms import euclidean
-from separatrix.certificates.norms import distance
-from separatrix.certificates.sectors import slope_sectors
+from separatrix.certificates.gains.layer_norms import euclidean
+from separatrix.certificates.gains.norms import distance
+from separatrix.certificates.gains.sectors import slope_sectors
 from separatrix.systems.lure import lure
 from separatrix.systems.maps import Map
 

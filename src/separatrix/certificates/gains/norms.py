@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from separatrix.certificates.certificate import Region
-from separatrix.certificates.gain import Gain
+from separatrix.certificates.gains.gain import Gain
 from separatrix.certificates.problem import Proof
 from separatrix.certificates.verified import UP
 

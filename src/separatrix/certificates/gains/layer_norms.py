@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.sectors import Sectors
-from separatrix.certificates.small_gain import Gains
+from separatrix.certificates.gains.sectors import Sectors
+from separatrix.certificates.gains.small_gain import Gains
 from separatrix.certificates.verified import TINY, UP, spectral_norm
 from separatrix.systems.lure import Lure
 

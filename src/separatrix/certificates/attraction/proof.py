@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.attraction_check import CELLED, NAME, bounds, tried
-from separatrix.certificates.attraction_search import candidates, equilibrium_near
-from separatrix.certificates.attraction_sectors import sectored
-from separatrix.certificates.attraction_shapes import Candidate, room_for
-from separatrix.certificates.cell_walk import Walk
-from separatrix.certificates.ellipsoids import Metric, metric
+from separatrix.certificates.attraction.cell_walk import Walk
+from separatrix.certificates.attraction.check import CELLED, NAME, bounds, tried
+from separatrix.certificates.attraction.ellipsoids import Metric, metric
+from separatrix.certificates.attraction.search import candidates, equilibrium_near
+from separatrix.certificates.attraction.sectors import sectored
+from separatrix.certificates.attraction.shapes import Candidate, room_for
+from separatrix.certificates.attraction.straight_rays import straight
 from separatrix.certificates.problem import Failure, Problem, Proof
-from separatrix.certificates.straight_rays import straight
 
 _SHRINK = (0.985, 0.95, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1, 0.03, 0.01)
 _LATE = 0.35
@@ -54,12 +54,12 @@ def prove_attraction(problem: Problem, at: Float[Tensor, " n"], *, seconds: floa
     P comes from Lyapunov's equation for the Jacobian; for up to three components its shape is then improved, by
     Nelder-Mead on the volume of the largest level below which no sample rises, and that V falls is shown on cells. For
     more components P and the level come from a matrix inequality with a multiplier for each activation component
-    (:mod:`separatrix.certificates.attraction_sectors`).
+    (:mod:`separatrix.certificates.attraction.sectors`).
 
     The larger the region, the closer the rate is to 1: at the rim V hardly falls.
     """
     began = perf_counter()
-    if problem.m and bool((problem.u_box[0] != problem.u_box[1]).any()):
+    if problem.driven:
         return Failure(NAME, "an input that changes moves the equilibrium", "ask for contraction or boundedness")
     walk = Walk(problem)
     centre = equilibrium_near(problem, walk, at)
@@ -88,7 +88,7 @@ def verify_attraction(problem: Problem, data: dict[str, Any]) -> Proof | Failure
 
     The cover by cells is made anew; ``data["cells"]`` limits how many are looked at.
     """
-    if problem.m and bool((problem.u_box[0] != problem.u_box[1]).any()):
+    if problem.driven:
         return Failure(NAME, "an input that changes moves the equilibrium", "ask for contraction or boundedness")
     return tried(problem, Walk(problem), data, float("inf")).outcome
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from separatrix.certificates.rays import homogeneous
+from separatrix.certificates.refutation.rays import homogeneous
 from separatrix.local.interval_forms import Enclosed
 from separatrix.systems.lure import Lure
 from separatrix.tangent.columns import LureColumns

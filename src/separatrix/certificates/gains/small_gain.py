@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.sectors import Sectors
+from separatrix.certificates.gains.sectors import Sectors
 from separatrix.certificates.verified import TINY, UNIT, UP, positive_definite, product
 from separatrix.systems.lure import Lure
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from separatrix.certificates.recession import slopes_at_infinity
+from separatrix.certificates.refutation.recession import slopes_at_infinity
 from separatrix.systems.curves import Curve
 from separatrix.systems.lure import Lure
 

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.attraction import verify_attraction
-from separatrix.certificates.cell_growth import Grown, grown
-from separatrix.certificates.cell_lattice import Lattice, Table
-from separatrix.certificates.cell_walk import Walk
-from separatrix.certificates.ellipsoids import Metric, metric
+from separatrix.certificates.attraction.cell_growth import Grown, grown
+from separatrix.certificates.attraction.cell_lattice import Lattice, Table
+from separatrix.certificates.attraction.cell_walk import Walk
+from separatrix.certificates.attraction.ellipsoids import Metric, metric
+from separatrix.certificates.attraction.proof import verify_attraction
 from separatrix.certificates.problem import Corners, Failure, Problem, Proof
 
 NAME = "cell mapping"
@@ -40,7 +40,7 @@ def prove_basin(
     problem : Problem
         Of up to three components; an input must be constant.
     attraction : Proof
-        What :func:`separatrix.certificates.attraction.prove_attraction` gave.
+        What :func:`separatrix.certificates.attraction.proof.prove_attraction` gave.
     box : (lo, hi) of Tensor (n,)
         Where to look. It is widened by 1e-9 of itself, so that it is covered in spite of rounding, unless the problem
         has a box of its own.
@@ -64,7 +64,7 @@ def prove_basin(
     n = problem.n
     if n not in CELLS:
         return Failure(NAME, f"{n} components are too many for cells")
-    if problem.m and bool((problem.u_box[0] != problem.u_box[1]).any()):
+    if problem.driven:
         return Failure(NAME, "an input that changes moves the equilibrium", "ask for contraction or boundedness")
     lo, hi = (side.double() for side in box)
     if problem.box is None:

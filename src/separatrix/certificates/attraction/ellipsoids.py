@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.cell_walk import Cells
+from separatrix.certificates.attraction.cell_walk import Cells
 from separatrix.certificates.verified import UNIT, UP, Matrices, positive_definite, product, spectral_norm
 
 Columns = Float[Tensor, "n B"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from separatrix.certificates.problem import Corners, Problem
-from separatrix.certificates.rays import homogeneous
+from separatrix.certificates.refutation.rays import homogeneous
 from separatrix.local.basin_cycles import power
 from separatrix.systems.curves import Curve
 from separatrix.systems.lure import Lure

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.barrier import smallest_rate
-from separatrix.certificates.layer_norms import comparison, euclidean, perron, weighted_rate
-from separatrix.certificates.sectors import Sectors
-from separatrix.certificates.small_gain import Gains, gains
+from separatrix.certificates.gains.barrier import smallest_rate
+from separatrix.certificates.gains.layer_norms import comparison, euclidean, perron, weighted_rate
+from separatrix.certificates.gains.sectors import Sectors
+from separatrix.certificates.gains.small_gain import Gains, gains
 from separatrix.certificates.verified import TINY, UP, positive_definite
 from separatrix.systems.lure import Lure
 

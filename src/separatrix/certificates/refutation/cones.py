@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from separatrix.certificates.rays import LONGEST, directions, homogeneous, returning
+from separatrix.certificates.refutation.rays import LONGEST, directions, homogeneous, returning
 from separatrix.certificates.verified import UP, product, spectral_norm
 from separatrix.local.basin_cycles import power
 from separatrix.local.interval_forms import Enclosed

@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from separatrix.certificates.eigenvalue_proof import spectral_radius_above
-from separatrix.certificates.problem import Corners, Problem
+from separatrix.certificates.problem import Corners, Problem, with_constant_input
+from separatrix.certificates.refutation.eigenvalues import spectral_radius_above
 from separatrix.certificates.verified import product
 from separatrix.local.interval_forms import UP, Enclosed, Enclosure
 from separatrix.local.interval_newton import step
-from separatrix.systems.curves import curve
-from separatrix.systems.lure import Block, Lure
+from separatrix.systems.lure import Lure
 
 Zone = tuple[Tensor, Tensor]
 
@@ -41,24 +40,6 @@ KINKS: dict[str, tuple[float, ...]] = dict.fromkeys(
     (),
 ) | {"elu": (0.0,), "selu": (0.0,), "hardswish": (-3.0, 3.0)}
 """Where the slope of an activation that is not piecewise linear may jump; one that is not listed may jump anywhere."""
-
-
-def with_constant_input(problem: Problem, u: Tensor | None = None) -> Lure:
-    """The map x+ = f(x, u), for u (m,) in the middle of its box, without rounding: u is the value of a block."""
-    network, n = problem.network, problem.n
-    if not problem.m:
-        return network
-    if u is None:
-        lo, hi = problem.u_box
-        u = torch.minimum(torch.maximum((lo / 2 + hi / 2).nan_to_num(0.0, 0.0, 0.0), lo), hi)
-    blocks = [Block("input", {}, u, curve(torch.nn.Identity()))]
-    for block in network.blocks:
-        weights = {source + 1: w for source, w in block.weights.items() if source}
-        if 0 in block.weights:
-            of_both = block.weights[0]
-            weights = {0: of_both[:, :n].contiguous(), 1: of_both[:, n:].contiguous()} | weights
-        blocks.append(Block(block.label, weights, block.bias, block.curve))
-    return Lure(tuple(blocks), (n,), network.output_shape)
 
 
 def inside(box: Corners | None, zone: Zone) -> bool:

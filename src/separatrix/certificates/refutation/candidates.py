@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from separatrix.certificates import cones, drift, exact_orbits, growing_directions, rays, recession
-from separatrix.certificates import refutation_search as looking
 from separatrix.certificates.problem import Problem
-from separatrix.certificates.refuting_points import NEAR
+from separatrix.certificates.refutation import cones, drift, exact_orbits, growing_directions, rays, recession
+from separatrix.certificates.refutation import search as looking
+from separatrix.certificates.refutation.points import NEAR
 from separatrix.local.interval_forms import Enclosed
 from separatrix.local.interval_newton import polish
 from separatrix.systems.lure import Lure

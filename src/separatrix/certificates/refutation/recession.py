@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from separatrix.certificates.eigenvalue_proof import spectral_radius_above
+from separatrix.certificates.refutation.eigenvalues import spectral_radius_above
 from separatrix.local.interval_forms import Enclosed
 from separatrix.systems.curve_forms import ROUNDING
 from separatrix.systems.curve_kinked import SELU, piecewise

@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.attraction_sectors import sector_rate
-from separatrix.certificates.cell_walk import Cells, Walk
-from separatrix.certificates.ellipsoids import Metric, metric
+from separatrix.certificates.attraction.cell_walk import Cells, Walk
+from separatrix.certificates.attraction.ellipsoids import Metric, metric
+from separatrix.certificates.attraction.sectors import sector_rate
+from separatrix.certificates.attraction.straight_rays import straight
 from separatrix.certificates.problem import Failure, Problem, Proof
-from separatrix.certificates.straight_rays import straight
 from separatrix.certificates.verified import UNIT, UP
 
 NAME = "ellipsoid of attraction"

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from separatrix.certificates.cell_walk import Walk
+from separatrix.certificates.attraction.cell_walk import Walk
 from separatrix.systems.curves import Curve
 
 _MOST = 50_000

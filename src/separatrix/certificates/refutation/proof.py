@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from separatrix.certificates.problem import Failure, Problem, Proof
-from separatrix.certificates.refutation_candidates import Candidates
-from separatrix.certificates.refuting_points import with_constant_input
-from separatrix.certificates.witnesses import KINDS, STATEMENTS
+from separatrix.certificates.problem import Failure, Problem, Proof, with_constant_input
+from separatrix.certificates.refutation.candidates import Candidates
+from separatrix.certificates.refutation.witnesses import KINDS, STATEMENTS
 from separatrix.systems.lure import Lure
 
 METHOD = "refutation"

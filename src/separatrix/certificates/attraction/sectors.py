@@ -1,8 +1,8 @@
 """Ellipsoids of attraction in more than three dimensions: one multiplier for each activation, in its own sector.
 
 The chords of every activation from the equilibrium lie in a sector that depends on the ellipsoid, and a matrix
-inequality with a free metric (:mod:`separatrix.certificates.small_gain`) bounds the map's chords. (Local sectors: H.
-Yin, P. Seiler, M. Arcak, IEEE Trans. Autom. Control 67, 1980 (2022), there for loops with a linear plant.)
+inequality with a free metric (:mod:`separatrix.certificates.gains.small_gain`) bounds the map's chords. (Local sectors:
+H. Yin, P. Seiler, M. Arcak, IEEE Trans. Autom. Control 67, 1980 (2022), there for loops with a linear plant.)
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.barrier import smallest_rate
-from separatrix.certificates.cell_walk import Walk
-from separatrix.certificates.ellipsoids import Metric, metric
-from separatrix.certificates.gain import WIDEST
-from separatrix.certificates.layer_norms import spreads
+from separatrix.certificates.attraction.cell_walk import Walk
+from separatrix.certificates.attraction.ellipsoids import Metric, metric
+from separatrix.certificates.gains.barrier import smallest_rate
+from separatrix.certificates.gains.gain import WIDEST
+from separatrix.certificates.gains.layer_norms import spreads
+from separatrix.certificates.gains.sectors import Sectors, slope_sectors
+from separatrix.certificates.gains.small_gain import gains
 from separatrix.certificates.problem import Problem
 from separatrix.certificates.reference import Reference, reference
-from separatrix.certificates.sectors import Sectors, slope_sectors
-from separatrix.certificates.small_gain import gains
 from separatrix.certificates.verified import UNIT, UP, positive_definite
 
 _FULL = 48

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from separatrix.certificates.attraction_check import NAME
-from separatrix.certificates.attraction_shapes import Candidate, Search, room_around
-from separatrix.certificates.cell_walk import Cells, Walk
+from separatrix.certificates.attraction.cell_walk import Cells, Walk
+from separatrix.certificates.attraction.check import NAME
+from separatrix.certificates.attraction.shapes import Candidate, Search, room_around
 from separatrix.certificates.problem import Failure, Problem
 
 SHAPED = 3

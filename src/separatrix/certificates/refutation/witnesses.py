@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from separatrix.certificates import cones, drift, exact_orbits, growing_directions, rays, recession, refuting_points
 from separatrix.certificates.problem import Problem
+from separatrix.certificates.refutation import cones, drift, exact_orbits, growing_directions, rays, recession
+from separatrix.certificates.refutation import points as refuting_points
 from separatrix.systems.lure import Lure
 
 STATEMENTS = ("contraction", "stability", "boundedness")

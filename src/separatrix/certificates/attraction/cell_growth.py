@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from separatrix.certificates.cell_lattice import Lattice, Table
-from separatrix.certificates.cell_walk import Cells, Walk
-from separatrix.certificates.ellipsoids import Metric
+from separatrix.certificates.attraction.cell_lattice import Lattice, Table
+from separatrix.certificates.attraction.cell_walk import Cells, Walk
+from separatrix.certificates.attraction.ellipsoids import Metric
 
 RECORDED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Steps after which images are compared with what is attracted."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from separatrix.certificates.problem import Problem
-from separatrix.local.interval_forms import UP, Enclosed, _activated, _middle
+from separatrix.local.interval_forms import UP, Enclosed, activated, midpoint
 from separatrix.systems.lure import Block, Lure
 
 Columns = Float[Tensor, "n B"]
@@ -112,8 +112,8 @@ class Walk(Enclosed):
             centre, lo, hi = self._range(middle, radius, r)
             if place < len(self.blocks) - 1:
                 assert block.curve is not None
-                values.append(_activated(block.curve, middle, radius, centre, lo, hi, kind))
-        middle[:, N + 1], radius[:, N + 1] = _middle(lo, hi)
+                values.append(activated(block.curve, middle, radius, centre, lo, hi, kind))
+        middle[:, N + 1], radius[:, N + 1] = midpoint(lo, hi)
         # what the middle's image is off by has become a part of the error
         middle[:, N + 2], radius[:, N + 2] = centre, 0.0
         return Cells(cells.c, cells.r, middle, radius, lo[:n], hi[:n])

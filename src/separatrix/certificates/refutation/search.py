@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from separatrix.certificates.problem import Corners, Problem
-from separatrix.certificates.refuting_points import zone_of
+from separatrix.certificates.refutation.points import zone_of
 from separatrix.local.basin_cycles import power
 from separatrix.local.interval_forms import Enclosed
 from separatrix.local.interval_newton import polish, prove

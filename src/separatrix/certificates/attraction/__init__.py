@@ -1,0 +1,1 @@
+"""Regions of attraction: ellipsoids and cells whose chords from the equilibrium shrink."""

@@ -1,0 +1,1 @@
+"""How much any map with slopes in given sectors can stretch: norms of layers, and a free metric."""

@@ -1,0 +1,1 @@
+"""What the linear regions of a planar piecewise-linear map say together."""

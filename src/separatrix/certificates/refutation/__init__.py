@@ -1,0 +1,1 @@
+"""Witnesses against a statement, each proved by intervals or in exact fractions."""
