@@ -22,6 +22,7 @@ from .tangent.boundary_scores import boundary_scores
 from .tangent.curve_distance import curve_distance
 from .tangent.ftle import ftle
 from .tangent.inputs import grid, plane
+from .tangent.predict import predict
 from .tangent.ridges import ridges
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "parametrizations",
     "phase_portrait",
     "plane",
+    "predict",
     "regions",
     "report",
     "results",

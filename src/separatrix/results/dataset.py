@@ -10,7 +10,24 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
-DIMENSIONS = ("member", "layer", "time", "line", "point", "edge", "x", "y", "index", "axis", "state", "input")
+DIMENSIONS = (
+    "member",
+    "convention",
+    "indicator",
+    "k",
+    "layer",
+    "time",
+    "line",
+    "point",
+    "edge",
+    "x",
+    "y",
+    "index",
+    "pair",
+    "axis",
+    "state",
+    "input",
+)
 """Every dimension a result may have, in the order in which it must appear."""
 
 Entry = tuple[tuple[str, ...], Any] | tuple[tuple[str, ...], Any, Mapping[str, Any]]
