@@ -10,18 +10,21 @@ from .local.spectrum import spectrum
 from .results.errors import ArgumentError, SeparatrixWarning
 from .results.status import Status
 from .sweeps.running import sweep
-from .systems import parametrizations
+from .systems import optim, parametrizations
 from .systems.depth import Depth
 from .systems.flow import Flow
 from .systems.listing import layers
 from .systems.loop import Loop
 from .systems.loop_modules import Euler, Feedback, Scaled
 from .systems.maps import Map
+from .systems.recurrent import Recurrent
+from .systems.training import Training
 from .tangent.boundary import decision_boundary
 from .tangent.boundary_scores import boundary_scores
 from .tangent.curve_distance import curve_distance
 from .tangent.ftle import ftle
 from .tangent.inputs import grid, plane
+from .tangent.monitor import Monitor
 from .tangent.predict import predict
 from .tangent.ridges import ridges
 
@@ -34,9 +37,12 @@ __all__ = [
     "Flow",
     "Loop",
     "Map",
+    "Monitor",
+    "Recurrent",
     "Scaled",
     "SeparatrixWarning",
     "Status",
+    "Training",
     "Verdict",
     "affine",
     "basins",
@@ -53,6 +59,7 @@ __all__ = [
     "grid",
     "layers",
     "local",
+    "optim",
     "parametrizations",
     "phase_portrait",
     "plane",

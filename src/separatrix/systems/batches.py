@@ -1,0 +1,158 @@
+"""The batch of every step: a sequence that can be replayed from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from separatrix.results.errors import ArgumentError
+
+_EVERY = 32
+"""Epochs between two stored states of the generator."""
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Batches:
+    """Batches (X, y) as a function of the step t.
+
+    Parameters
+    ----------
+    data : (X, y) or sequence of (X, y)
+        All rows, or a list of batches.
+    batch_size : int, optional
+        With (X, y): rows of a batch; the last one of an epoch may be smaller. All rows when left out.
+    shuffle_seed : int, optional
+        With a batch size: orders of the rows are successive ``torch.randperm`` of a generator with this seed, as in
+        ``sx.ensembles.train``. The order of the data when left out.
+    repeat : bool
+        Go through a list of batches again and again; otherwise it is gone through once.
+    dtype, device
+        What floating-point inputs and targets are brought to.
+
+    Attributes
+    ----------
+    horizon : int or None
+        Number of batches of a list that is not repeated.
+    largest : int
+        Rows of the largest batch.
+
+    Raises
+    ------
+    ArgumentError
+        If the data are no such pairs, are empty, or have values that are not finite.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        batch_size: int | None,
+        shuffle_seed: int | None,
+        repeat: bool,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        if _is_pair(data):
+            self._list = [_pair("data", data, dtype, device)]
+        elif isinstance(data, Sequence) and len(data) and not isinstance(data, str) and all(map(_is_pair, data)):
+            self._list = [_pair(f"data[{i}]", part, dtype, device) for i, part in enumerate(data)]
+        else:
+            raise ArgumentError("data", _describe(data), "give (X, y), or a list of at least one batch (X, y)")
+        whole = _is_pair(data)
+        for name, value in (("batch_size", batch_size), ("shuffle_seed", shuffle_seed)):
+            integer = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (integer and value >= (name == "batch_size")):
+                raise ArgumentError(
+                    name, repr(value), "give a positive integer" if name == "batch_size" else "give >= 0"
+                )
+            if value is not None and not whole:
+                raise ArgumentError(name, repr(value), "the data are a list of batches already: give (X, y)")
+        if shuffle_seed is not None and batch_size is None:
+            raise ArgumentError(
+                "shuffle_seed", repr(shuffle_seed), "give batch_size= as well: a full batch has no order"
+            )
+        if not repeat and whole:
+            raise ArgumentError("repeat", "False", "that is for a list of batches; (X, y) serves all steps")
+        self._size, self._seed = batch_size, shuffle_seed
+        self._count = len(self._list[0][0])
+        self.horizon = None if repeat else len(self._list)
+        self.largest = min(batch_size or self._count, self._count) if whole else max(len(X) for X, _ in self._list)
+        self._orders = _Orders(self._count, shuffle_seed) if shuffle_seed is not None else None
+
+    @property
+    def per_epoch(self) -> int:
+        """Number of batches after which all data have been seen."""
+        return len(self._list) if self._size is None else -(-self._count // self._size)
+
+    def at(self, t: int) -> Batch:
+        """Batch of step t.
+
+        Raises
+        ------
+        ArgumentError
+            If t is negative or beyond the horizon.
+        """
+        if t < 0 or (self.horizon is not None and t >= self.horizon):
+            end = "on" if self.horizon is None else f"to {self.horizon - 1}"
+            raise ArgumentError("t", str(t), f"there are batches for steps 0 {end}")
+        if self._size is None:
+            return self._list[t % len(self._list)]
+        epoch, place = divmod(t, self.per_epoch)
+        X, y = self._list[0]
+        part = slice(place * self._size, (place + 1) * self._size)
+        if self._orders is None:
+            return X[part], y[part]
+        rows = self._orders.at(epoch)[part].to(X.device)
+        return X[rows], y[rows]
+
+
+class _Orders:
+    """Order of the rows in every epoch, found again from stored states of the generator."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count = count
+        self._generator = torch.Generator().manual_seed(seed)
+        self._states = [self._generator.get_state()]
+        self._epoch = -1
+        self._order = torch.arange(count)
+
+    def at(self, epoch: int) -> Tensor:
+        if not self._epoch <= epoch < self._epoch + _EVERY:
+            known = min(epoch // _EVERY, len(self._states) - 1)
+            self._generator.set_state(self._states[known])
+            self._epoch = known * _EVERY - 1
+        while self._epoch < epoch:
+            self._epoch += 1
+            if self._epoch == len(self._states) * _EVERY:
+                self._states.append(self._generator.get_state())
+            self._order = torch.randperm(self._count, generator=self._generator)
+        return self._order
+
+
+def _is_pair(data: Any) -> bool:
+    return isinstance(data, tuple | list) and len(data) == 2 and not any(isinstance(p, tuple | list) for p in data)
+
+
+def _pair(name: str, data: Any, dtype: torch.dtype, device: torch.device) -> Batch:
+    try:
+        X, y = (torch.as_tensor(part).detach() for part in data)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(name, _describe(data), f"give a pair (X, y) of tensors ({error})") from None
+    if X.ndim < 1 or y.ndim < 1 or not len(X) or len(X) != len(y):
+        shapes = f"X of shape {tuple(X.shape)}, y of shape {tuple(y.shape)}"
+        raise ArgumentError(name, shapes, "give one target for each of at least one inputs")
+    for what, values in (("X", X), ("y", y)):
+        if not bool(torch.isfinite(values).all()):
+            raise ArgumentError(name, f"{what} with values that are not finite", "leave those rows out")
+    X, y = (part.to(device, dtype if part.is_floating_point() else None) for part in (X, y))
+    # copies: the caller may go on changing what was given
+    return X.clone(), y.clone()
+
+
+def _describe(data: Any) -> str:
+    if isinstance(data, tuple | list):
+        return f"a {type(data).__name__} of {len(data)}: {', '.join(type(part).__name__ for part in data[:4])}"
+    return type(data).__name__

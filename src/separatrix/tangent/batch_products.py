@@ -1,0 +1,212 @@
+"""Gradients and Hessian-vector products of a loss on a batch, beside a training loop and without a trace in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from separatrix.results.errors import ArgumentError
+
+_ROW = 4096
+
+
+class BatchLoss:
+    """The loss of a model on batches, as a function of its trainable parameters.
+
+    Attributes
+    ----------
+    names : list of str
+    parameters : list of Parameter
+        Those that require gradients.
+    """
+
+    def __init__(self, model: Any, loss: Any) -> None:
+        if not isinstance(model, nn.Module):
+            raise ArgumentError("model", type(model).__name__, "give the torch.nn.Module that is trained")
+        if not callable(loss):
+            raise ArgumentError("loss", type(loss).__name__, "give a function of (output, target)")
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if not trained:
+            raise ArgumentError("model", "no parameter that requires a gradient", "give a model that is trained")
+        half = [f"{name} ({p.dtype})" for name, p in trained.items() if p.dtype not in (torch.float32, torch.float64)]
+        if half:
+            raise ArgumentError("model", half[0], "parameters of float32 or float64: perturbations drown in rounding")
+        self.model, self.loss = model, loss
+        self.names, self.parameters = list(trained), list(trained.values())
+        self._random: tuple[Tensor, list[Tensor]] | None = None
+        self._moved: list[Tensor] | None = None
+
+    def remember(self) -> None:
+        """Remember the state of the random generators."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        self._random = (torch.get_rng_state(), cuda)
+
+    def products(self, batches: Sequence[Any], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Gradients, and the Hessian times each of k vectors (k, *shape), by differentiating twice."""
+        k = len(vectors[0])
+        total: list[Tensor] = []
+        rows: list[list[Tensor]] = [[] for _ in range(k)]
+        with self._visit():
+            weights = [p.detach().requires_grad_() for p in self.parameters]
+            for batch in batches:
+                value = self._value(weights, batch) / len(batches)
+                slopes = torch.autograd.grad(value, weights, create_graph=True, materialize_grads=True)
+                bent = [i for i, g in enumerate(slopes) if g.requires_grad]
+                for j in range(k):
+                    if not bent:
+                        rows[j] = rows[j] or [torch.zeros_like(p) for p in weights]
+                        continue
+                    parts = torch.autograd.grad(
+                        [slopes[i] for i in bent],
+                        weights,
+                        [vectors[i][j] for i in bent],
+                        retain_graph=j < k - 1,
+                        materialize_grads=True,
+                    )
+                    rows[j] = _added(rows[j], parts)
+                total = _added(total, [g.detach() for g in slopes])
+        return total, [torch.stack(found) if k > 1 else found[0][None] for found in zip(*rows, strict=True)]
+
+    def differences(
+        self, batches: Sequence[Any], vectors: Sequence[Tensor], gradients: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Estimate the same products from gradients here and a small way along each vector."""
+        k = len(vectors[0])
+        rows = []
+        weights = [p.detach() for p in self.parameters]
+        size = norm(weights)
+        unit = torch.finfo(weights[0].dtype).eps ** 0.5
+        if self._moved is None:
+            self._moved = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
+        for j in range(k):
+            length = norm([v[j] for v in vectors])
+            if not 0 < length < float("inf"):
+                rows.append([torch.full_like(w, 0.0 if length == 0 else length) for w in weights])
+                continue
+            step = unit * (1 + size) / length
+            for w, v, out in zip(weights, vectors, self._moved, strict=True):
+                torch.add(w, v[j], alpha=step, out=out)
+            there = self._slopes(self._moved, batches)
+            rows.append([new.sub_(old).div_(step) for new, old in zip(there, gradients, strict=True)])
+        return [torch.stack(found) if k > 1 else found[0][None] for found in zip(*rows, strict=True)]
+
+    def _slopes(self, weights: Sequence[Tensor], batches: Sequence[Any]) -> list[Tensor]:
+        total: list[Tensor] = []
+        with self._visit():
+            tracked = [w.detach().requires_grad_() for w in weights]
+            for batch in batches:
+                value = self._value(tracked, batch) / len(batches)
+                total = _added(total, torch.autograd.grad(value, tracked, materialize_grads=True))
+        return total
+
+    def _value(self, weights: Sequence[Tensor], batch: Any) -> Tensor:
+        if not isinstance(batch, tuple) or len(batch) != 2:
+            got = f"{type(batch).__name__}"
+            raise ArgumentError("batch", got, "give (x, y), or a list of such pairs whose gradients were accumulated")
+        x, y = batch
+        tensors = dict(zip(self.names, weights, strict=True))
+        # batch statistics are moved in a copy
+        tensors |= {name: b.detach().clone() for name, b in self.model.named_buffers()}
+        value = self.loss(functional_call(self.model, tensors, (x,)), y)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ArgumentError("loss", f"a value of shape {shape}", "one number: a mean or sum over the batch")
+        return value.reshape(())
+
+    @contextmanager
+    def _visit(self) -> Iterator[None]:
+        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+            raise ArgumentError("batch", "a call under autocast", "call step outside of autocast: it works in float32")
+        drawing = [
+            name
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0
+        ]
+        if drawing and self._random is None:
+            remedy = "call monitor.before_forward() before the forward pass, so that the same mask can be drawn again"
+            raise ArgumentError("model", f"dropout in {drawing[0]!r}", remedy)
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        with ExitStack() as stack:
+            # fused attention cannot be differentiated twice
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(torch.random.fork_rng())
+            if self._random is not None:
+                torch.set_rng_state(self._random[0])
+                if self._random[1]:
+                    torch.cuda.set_rng_state_all(self._random[1])
+            yield
+
+
+def check_gradients(given: Sequence[Tensor], own: Sequence[Tensor], clip: float | None) -> None:
+    """Make sure that the loop's gradients are those of the loss on the batch.
+
+    Raises
+    ------
+    ArgumentError
+        Which says in words what they look like: clipped, scaled, or something else.
+    """
+    size, seen = norm(own), norm(given)
+    if not (0 < size < float("inf")):
+        return
+    inner = sum(float((a.double() * b.double()).sum()) for a, b in zip(given, own, strict=True))
+    near = 1e-6 if own[0].dtype == torch.float64 else 1e-2
+    apart = max(seen**2 - 2 * inner + size**2, 0.0) ** 0.5 / size
+    if apart < near:
+        return
+    ratio = inner / size**2
+    parallel = seen > 0 and 1 - inner / (seen * size) < near**2
+    if clip is not None and parallel and seen <= clip * (1 + near):
+        raise ArgumentError("batch", "gradients that are clipped already", "call step before the loop clips them")
+    if parallel and ratio < 1:
+        got = f"gradients that are {ratio:.3g} of the loss's"
+        remedy = "for clipping give clip=max_norm and call step before; for accumulation give a list of all batches"
+        raise ArgumentError("batch", got, remedy)
+    if parallel:
+        got = f"gradients that are {ratio:.3g} times the loss's"
+        remedy = "for AMP call scaler.unscale_(optimizer) first; for accumulation give a list of all batches"
+        raise ArgumentError("batch", got, remedy)
+    got = f"gradients that differ from the loss's on the batch by {apart:.1%}"
+    remedy = "give the batch and the loss of the loop; for random layers call before_forward(); zero_grad() each step"
+    raise ArgumentError("batch", got, remedy)
+
+
+def clipped(gradients: Sequence[Tensor], products: Sequence[Tensor], limit: float) -> tuple[list[Tensor], list[Tensor]]:
+    """Gradients as ``clip_grad_norm_`` leaves them, c g with c = limit / (|g| + 1e-6), and their derivatives.
+
+    d(c g) = c dg - c g <g, dg> / (|g| (|g| + 1e-6)); as they are where c would be above 1.
+    """
+    size = norm(gradients)
+    factor = limit / (size + 1e-6)
+    if not factor < 1:
+        return list(gradients), list(products)
+    inner = [dg.flatten(1).double() @ g.flatten().double() for g, dg in zip(gradients, products, strict=True)]
+    share = torch.stack([part.cpu() for part in inner]).sum(0) / (size * (size + 1e-6))
+    new = []
+    for g, dg in zip(gradients, products, strict=True):
+        by = share.to(g).reshape(-1, *[1] * g.ndim)
+        new.append(factor * (dg - by * g))
+    return [factor * g for g in gradients], new
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    """Euclidean norm of all of them, with the rounding of sums of a few thousand numbers whatever their precision."""
+    return float(sum(_squares(t) for t in tensors)) ** 0.5
+
+
+def _squares(tensor: Tensor) -> float:
+    flat = tensor.detach().reshape(-1)
+    whole = len(flat) // _ROW * _ROW
+    # norms of short rows are as fast as the memory, which a sum in float64 is not
+    parts = [torch.linalg.vector_norm(flat[:whole].view(-1, _ROW), dim=1), torch.linalg.vector_norm(flat[whole:])[None]]
+    return float(torch.cat(parts).double().square().sum())
+
+
+def _added(total: list[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+    return [a.add_(b) for a, b in zip(total, parts, strict=True)] if total else list(parts)

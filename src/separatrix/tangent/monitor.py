@@ -1,0 +1,320 @@
+"""Growth of perturbations of the weights, measured inside an ordinary training loop."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from separatrix.results.errors import ArgumentError, SeparatrixWarning
+from separatrix.systems.optim import from_torch
+from separatrix.systems.optim.rule import Optimizer, combined
+from separatrix.tangent.batch_products import BatchLoss, check_gradients, clipped
+from separatrix.tangent.bundles import Bundle, orthonormalise, random_bundle
+
+MODES = ("exact", "difference")
+_BLOCK = 2**16
+
+
+class Monitor:
+    """Finite-time Lyapunov exponents of training while it runs, for any model and the optimizers of ``sx.optim``.
+
+    ``step`` stands between ``loss.backward()`` and ``optimizer.step()``. It carries k perturbations of the weights, and
+    of the optimizer's memory, through the derivative of the coming optimizer step. A product of derivatives needs steps
+    that follow each other: to save cost, whole windows of consecutive steps are measured every so often, and nothing
+    is said of the steps between.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In any mode, with parameters of float32 or float64. Layers that draw random numbers need
+        :meth:`before_forward`.
+    loss : callable
+        Of (output, target): the one that the training loop takes the gradient of.
+    optimizer : torch.optim.Optimizer
+        SGD, Adam, AdamW or RMSprop, over the model's parameters; schedulers may change its rates.
+    k : int
+        How many perturbations: the k largest growth rates.
+    window : int
+        Consecutive steps that are measured together.
+    every : int, optional
+        From the begin of a window to that of the next; at least ``window``, which is the default.
+    mode : "exact" or "difference"
+        Hessian-vector products by differentiating twice, or from two gradients: cheaper, and an estimate whose error
+        is measured against an exact product at the begin of every window.
+    clip : float, optional
+        The ``max_norm`` of ``torch.nn.utils.clip_grad_norm_``, where the loop clips. Call ``step`` before it does.
+    log_fn : callable, optional
+        Of (dict, step), called at the end of every window.
+    seed : int
+        Of the first perturbations.
+
+    Raises
+    ------
+    ArgumentError
+        For settings out of range, optimizers without a map, half-precision parameters; and in :meth:`step` when the
+        gradients are not those of the loss on the batch: clipped without ``clip=``, scaled by AMP, accumulated.
+
+    Notes
+    -----
+    What is logged is the QR form: means over the window of the logarithms of the diagonal of R, per step, in the
+    Euclidean norm of weights and memory together. The first window begins with random perturbations of the weights,
+    each later one with the directions with which the last one ended. Cost for a step within a window and k = 1, in
+    units of one forward and one backward pass: about 3 more exactly, 1 more by differences; memory of k (1 + parts)
+    copies of the weights. Logarithms are added in float64; with float32 perturbations, rates below about 1e-7 per step
+    mean nothing. A window in which something overflows or vanishes gives NaN or -inf, and the next one begins anew.
+    Parameters without a gradient are left alone by the optimizer, and so are their perturbations.
+
+    Examples
+    --------
+    >>> import torch, separatrix as sx
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    >>> loss, optimizer = torch.nn.MSELoss(), torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> monitor = sx.Monitor(model, loss, optimizer, window=5)
+    >>> x = torch.randn(20, 2)
+    >>> for _ in range(5):
+    ...     optimizer.zero_grad()
+    ...     loss(model(x), x[:, :1]).backward()
+    ...     found = monitor.step((x, x[:, :1]))
+    ...     optimizer.step()
+    >>> sorted(found)
+    ['first_step', 'steps', 'window_ftle']
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Any,
+        optimizer: Any,
+        *,
+        k: Any = 1,
+        window: Any = 50,
+        every: Any = None,
+        mode: str = "exact",
+        clip: Any = None,
+        log_fn: Any = None,
+        seed: int = 0,
+    ) -> None:
+        every = window if every is None else every
+        for name, value, least in (("k", k, 1), ("window", window, 1), ("every", every, window)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
+        if mode not in MODES:
+            raise ArgumentError("mode", repr(mode), f"one of {', '.join(MODES)}")
+        if clip is not None and not (isinstance(clip, int | float) and clip > 0):
+            raise ArgumentError("clip", repr(clip), "give the max_norm of the clipping, a positive number, or None")
+        self.k, self.window, self.every, self.mode, self.clip, self.log_fn = k, window, every, mode, clip, log_fn
+        self._optimizer = optimizer
+        self._batch_loss = BatchLoss(model, loss)
+        self._groups = _groups(optimizer, self._batch_loss.parameters)
+        from_torch(optimizer, lr=0.0)  # refuses what has no map
+        self._rules: dict[int, tuple[tuple[Any, ...], Optimizer]] = {}
+        parts = len(self._rule(0).parts)
+        total = parts * sum(p.numel() for p in self._batch_loss.parameters)
+        if k > total:
+            raise ArgumentError("k", str(k), f"weights and memory have {total} components")
+        self._seed, self._parts = seed, parts
+        self._bundle: Bundle = random_bundle(self._batch_loss.parameters, k, parts, seed)
+        self._logs = torch.zeros(k, dtype=torch.float64)
+        self._error = float("nan")
+        self._seen, self._open, self._first = 0, 0, 0
+        self._taken = 0
+        self._expected: int | None = None
+        self._hook = optimizer.register_step_post_hook(self._count)
+
+    def before_forward(self) -> None:
+        """Remember the state of the random generators; called before the forward pass of the training loop.
+
+        Needed only where the model draws random numbers (dropout), so that the same masks can be drawn again.
+        """
+        self._batch_loss.remember()
+
+    def step(self, batch: Any) -> dict[str, float] | None:
+        """Measure the coming optimizer step; called after ``backward`` and before clipping and ``optimizer.step``.
+
+        Parameters
+        ----------
+        batch : (x, y), or list of (x, y)
+            What the gradients are of: one batch, or several whose gradients were accumulated with loss / count.
+
+        Returns
+        -------
+        dict or None
+            At the last step of a window: ``window_ftle`` (``window_ftle_1`` ... for k > 1; ``one_step_growth`` where
+            the window is one step), per step in nats, ``first_step`` and ``steps`` of the window, and for differences
+            ``product_error``, the relative error of the first product of the window. None otherwise.
+
+        Raises
+        ------
+        ArgumentError
+            If the gradients are not those of the loss on the batch.
+        """
+        number, place = self._seen, self._seen % self.every
+        if place == 0:
+            self._open, self._first = 0, number
+            if not bool(torch.isfinite(self._logs).all()):
+                self._bundle = random_bundle(self._batch_loss.parameters, self.k, self._parts, self._seed + number)
+            self._logs.zero_()
+        elif place >= self.window or self._open != place:
+            self._seen += 1
+            return None  # between windows, or in one that was interrupted
+        elif self._taken != self._expected:
+            made = self._taken - (self._expected or 0) + 1
+            warnings.warn(
+                f"the window from step {self._first} is left out: {made} optimizer steps between two calls of step()",
+                SeparatrixWarning,
+                stacklevel=2,
+            )
+            self._seen += 1
+            return None
+        self._carry(batch, check=place == 0)
+        self._seen, self._open = number + 1, self._open + 1
+        self._expected = self._taken + 1
+        if place != self.window - 1:
+            return None
+        found = self._report()
+        if self.log_fn is not None:
+            self.log_fn(found, number)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that has to be saved with a checkpoint of the training."""
+        return {
+            "bundle": [[part.clone() for part in parts] for parts in self._bundle],
+            "logs": self._logs.clone(),
+            "error": self._error,
+            "steps": (self._seen, self._open, self._first),
+            "settings": (self.k, self.window, self.every, self.mode, self.clip),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`.
+
+        Raises
+        ------
+        ArgumentError
+            If it was made with other settings or another model.
+        """
+        settings = (self.k, self.window, self.every, self.mode, self.clip)
+        shapes = [[tuple(part.shape) for part in parts] for parts in self._bundle]
+        if tuple(state["settings"]) != settings or shapes != [[tuple(p.shape) for p in q] for q in state["bundle"]]:
+            got = f"a state with (k, window, every, mode, clip) = {tuple(state['settings'])}"
+            raise ArgumentError("state", got, f"one of a monitor of the same model with {settings}")
+        devices = [p.device for p in self._batch_loss.parameters]
+        self._bundle = [
+            [part.to(device).clone() for part in parts] for parts, device in zip(state["bundle"], devices, strict=True)
+        ]
+        self._logs = state["logs"].clone()
+        self._error = state["error"]
+        self._seen, self._open, self._first = state["steps"]
+        self._expected = self._taken
+
+    def close(self) -> None:
+        """Take the counter of steps off the optimizer."""
+        self._hook.remove()
+
+    def _count(self, *_: Any) -> None:
+        self._taken += 1
+
+    def _carry(self, batch: Any, *, check: bool) -> None:
+        """One step: products with the Hessian, the optimizer's derivative, QR."""
+        batches = batch if isinstance(batch, list) else [batch]
+        vectors = [parts[0] for parts in self._bundle]
+        given, still = self._gradients()
+        exact = self.mode == "exact"
+        if exact or check:
+            gradients, products = self._batch_loss.products(batches, vectors)
+            if check:
+                check_gradients(given, gradients, self.clip)
+        if not exact:
+            estimated = self._batch_loss.differences(batches, vectors, given)
+            if check:
+                self._error = _relative(estimated, products)
+            gradients, products = given, estimated
+        if self.clip is not None:
+            gradients, products = clipped(gradients, products, self.clip)
+        for place, members in enumerate(self._groups):
+            rule = self._rule(place)
+            for i in members:
+                if not still[i]:
+                    self._move(rule, i, gradients[i], products[i])
+        self._bundle, diagonal = orthonormalise(self._bundle)
+        self._logs += diagonal.log()
+
+    def _move(self, rule: Optimizer, i: int, gradient: Tensor, product: Tensor) -> None:
+        """Perturbations of one parameter, and of what the optimizer remembers of it, after the step."""
+        p = self._batch_loss.parameters[i]
+        held = [part.reshape(-1) for part in (p.detach(), *self._memory(rule, p), gradient)]
+        columns = [part.view(self.k, -1) for part in self._bundle[i]]
+        moved = product.reshape(self.k, -1)
+        t = self._time(p)
+        # by blocks that stay in the cache: rules treat every weight alone
+        for begin in range(0, p.numel(), _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            *parts, slope = (part[block] for part in held)
+            vectors = (*(column[:, block] for column in columns), moved[:, block])
+            new = [combined(row, vectors) for row in rule.derivative(tuple(parts), slope, t)]
+            for column, values in zip(columns, new, strict=True):
+                column[:, block] = values
+
+    def _gradients(self) -> tuple[list[Tensor], list[bool]]:
+        """Gradients of the loop, zero where there is none, and where that is."""
+        parameters = self._batch_loss.parameters
+        still = [p.grad is None for p in parameters]
+        if all(still):
+            remedy = "call step after loss.backward(), and before optimizer.step()"
+            raise ArgumentError("batch", "no gradients on the parameters", remedy)
+        return [torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in parameters], still
+
+    def _memory(self, rule: Optimizer, p: Tensor) -> list[Tensor]:
+        from separatrix.systems.optim.convert import memory_of
+
+        found = [memory_of(self._optimizer, p, part) for part in rule.parts[1:]]
+        return [torch.zeros_like(p) if held is None else held for held in found]
+
+    def _time(self, p: Tensor) -> int:
+        """Steps that the optimizer has taken with a parameter."""
+        held = self._optimizer.state.get(p, {})
+        if "step" in held:
+            return int(held["step"])
+        return 1 if held else 0
+
+    def _rule(self, place: int) -> Optimizer:
+        """The map of a parameter group, with its settings of now."""
+        group = self._optimizer.param_groups[place]
+        settings = {name: value for name, value in group.items() if name not in ("params", "initial_lr")}
+        key = tuple(sorted((name, float(v) if isinstance(v, Tensor) else v) for name, v in settings.items()))
+        if place not in self._rules or self._rules[place][0] != key:
+            alone = type(self._optimizer)([torch.zeros(1, requires_grad=True)])
+            alone.param_groups[0].update(settings)
+            self._rules[place] = (key, from_torch(alone))
+        return self._rules[place][1]
+
+    def _report(self) -> dict[str, float]:
+        rates = (self._logs / self.window).tolist()
+        name = "window_ftle" if self.window > 1 else "one_step_growth"
+        found = {name: rates[0]} if self.k == 1 else {f"{name}_{i}": rate for i, rate in enumerate(rates, 1)}
+        found |= {"first_step": self._first, "steps": self.window}
+        return found | ({"product_error": self._error} if self.mode == "difference" else {})
+
+
+def _groups(optimizer: Any, parameters: Sequence[Tensor]) -> list[list[int]]:
+    """Places of each group's parameters among the model's."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ArgumentError("optimizer", type(optimizer).__name__, "give the torch.optim optimizer of the loop")
+    place = {id(p): i for i, p in enumerate(parameters)}
+    owned = [[place[id(p)] for p in group["params"] if id(p) in place] for group in optimizer.param_groups]
+    count = sum(map(len, owned))
+    if count != len(parameters):
+        got = f"{len(parameters) - count} of {len(parameters)} trainable parameters in no group"
+        raise ArgumentError("optimizer", got, "switch requires_grad off for what is not trained")
+    return owned
+
+
+def _relative(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    apart = sum(float((a - b).double().square().sum()) for a, b in zip(found, exact, strict=True))
+    size = sum(float(b.double().square().sum()) for b in exact)
+    return (apart / size) ** 0.5 if size else float("nan")
