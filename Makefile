@@ -30,6 +30,11 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.regions
 	$(BIN)/python -m bench.basins
 	$(BIN)/python -m bench.certificates
+	$(BIN)/python -m bench.spectra
+	$(BIN)/python -m bench.ridges
+	$(BIN)/python -m bench.lyapunov
+	$(BIN)/python -m bench.monitor
+	$(BIN)/python -m bench.geometry
 
 pictures: .venv/.dev
 	$(BIN)/python docs/pictures.py

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from bench.timing import write
-from separatrix.certificates.barrier import smallest_rate
-from separatrix.certificates.gain import find_gain, verified_gain
-from separatrix.certificates.layer_norms import euclidean
-from separatrix.certificates.sectors import slope_sectors
-from separatrix.certificates.small_gain import gains
+from separatrix.certificates.gains.barrier import smallest_rate
+from separatrix.certificates.gains.gain import find_gain, verified_gain
+from separatrix.certificates.gains.layer_norms import euclidean
+from separatrix.certificates.gains.sectors import slope_sectors
+from separatrix.certificates.gains.small_gain import gains
 from separatrix.systems.lure import lure
 
 SIZES = (8, 16, 32, 64, 128)

@@ -1,7 +1,24 @@
-from . import certificates, data, ensembles, figures, local, report, results, studies, sweeps, systems, tangent, testing
+from . import (
+    certificates,
+    data,
+    ensembles,
+    figures,
+    geometry,
+    local,
+    report,
+    results,
+    studies,
+    sweeps,
+    systems,
+    tangent,
+    testing,
+)
 from .certificates.certificate import Certificate, Verdict
 from .certificates.certify import certify
 from .figures.phase_portraits import phase_portrait
+from .geometry.activations import activations
+from .geometry.local_ricci import local_ricci
+from .geometry.ricci import ricci
 from .local.affine import affine
 from .local.basins import basins
 from .local.equilibria import equilibria
@@ -21,9 +38,11 @@ from .systems.recurrent import Recurrent
 from .systems.training import Training
 from .tangent.boundary import decision_boundary
 from .tangent.boundary_scores import boundary_scores
+from .tangent.covariant import covariant
 from .tangent.curve_distance import curve_distance
 from .tangent.ftle import ftle
 from .tangent.inputs import grid, plane
+from .tangent.lyapunov import lyapunov
 from .tangent.monitor import Monitor
 from .tangent.predict import predict
 from .tangent.ridges import ridges
@@ -44,11 +63,13 @@ __all__ = [
     "Status",
     "Training",
     "Verdict",
+    "activations",
     "affine",
     "basins",
     "boundary_scores",
     "certificates",
     "certify",
+    "covariant",
     "curve_distance",
     "data",
     "decision_boundary",
@@ -56,9 +77,12 @@ __all__ = [
     "equilibria",
     "figures",
     "ftle",
+    "geometry",
     "grid",
     "layers",
     "local",
+    "local_ricci",
+    "lyapunov",
     "optim",
     "parametrizations",
     "phase_portrait",
@@ -67,6 +91,7 @@ __all__ = [
     "regions",
     "report",
     "results",
+    "ricci",
     "ridges",
     "spectrum",
     "studies",

@@ -104,7 +104,9 @@ def test_unreadable_weights(file, tmp_path):
             load_model(f"{file}:make", tmp_path / name)
 
 
-@pytest.mark.parametrize(("name", "words"), [("number", "int"), ("needs", "without arguments"), ("nett", "Net")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("number", "int"), ("needs", "needs the arguments width"), ("nett", "Net")]
+)
 def test_what_is_no_model(file, name, words):
     with pytest.raises(ArgumentError, match=words) as caught:
         load_model(f"{file}:{name}")

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from separatrix.data import digits, load
-from separatrix.report.places import Pace, field_place, sample, three_inputs
+from separatrix.report.pace import Pace
+from separatrix.report.places import field_place, sample, three_inputs
 
 
 def test_the_grid_holds_the_data_and_a_margin(context):

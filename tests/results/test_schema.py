@@ -23,6 +23,7 @@ RESULTS = {
     "ftle of points": lambda: sx.ftle(MODEL, torch.randn(5, 2), layers="all", k="all", verify=2, scale="std"),
     "ftle with directions": lambda: sx.ftle(MODEL, torch.randn(5, 2), layers="all", k=2, directions=True),
     "ftle on a grid": lambda: sx.ftle(MODEL, sx.grid((-1, 1), (0, 2), shape=(6, 7)), layers="all"),
+    "ftle by Lanczos": lambda: sx.ftle(MODEL, torch.randn(5, 2), method="lanczos", k=1),
     "ftle on a plane": lambda: sx.ftle(image_model(), sx.plane.through(*torch.randn(3, 1, 4, 4), shape=4), k=2),
 }
 
@@ -50,7 +51,27 @@ def history():
     ).history  # fmt: skip
 
 
+HENON = sx.Map(lambda x: torch.stack([1 - 1.4 * x[..., 0] ** 2 + x[..., 1], 0.3 * x[..., 0]], -1), dim=2)
+
+
+def starts():
+    return 0.1 * torch.rand(3, 2, dtype=torch.float64)
+
+
+def losses():
+    return torch.rand(40, 3).numpy()
+
+
+def features():
+    return [torch.randn(30, 3) for _ in range(6)]
+
+
 OTHERS = {
+    "exponents": lambda: sx.lyapunov(HENON, starts(), steps=20, every=5, window=10),
+    "covariant vectors": lambda: sx.covariant(HENON, starts(), steps=20, vectors=5),
+    "prediction": lambda: sx.predict({"loss": losses(), "x": losses()}, np.arange(40.0), at=1),
+    "Ricci coefficients": lambda: sx.ricci(features(), k=[5, 8], nulls=5),
+    "local Ricci coefficients": lambda: sx.local_ricci(features(), k=5),
     "decision boundary": boundary,
     "ridges": ridges,
     "distance of curves": lambda: sx.curve_distance(ridges(), boundary()),

@@ -16,6 +16,23 @@ def select(case, out):
     return out if choice is None else choice(out) if callable(choice) else out[choice]
 
 
+def as_function(case, model, points):
+    """The model in float64 as a function of what is perturbed, the value of a call or the input, and its values."""
+    model = model.double()
+    if "start" not in case.options:
+        return lambda x: select(case, model(x)).flatten(1), points.double()
+    entered = dict(model.named_modules())[case.options["start"].removesuffix("#1")]
+
+    def run(value):
+        handle = entered.register_forward_hook(lambda *_: value)
+        try:
+            return select(case, model(points)).flatten(1)
+        finally:
+            handle.remove()
+
+    return run, entered(points).detach()
+
+
 def test_the_kinds_that_must_be_there():
     wanted = [f"mlp-{a}" for a in ("tanh", "sigmoid", "relu", "gelu", "silu", "softplus")]
     wanted += ["mlp-functional-tanh", "mlp-functional-relu", "mlp-zero-bias", "mlp-wide-input", "mlp-wide-output"]
@@ -29,6 +46,10 @@ def test_the_kinds_that_must_be_there():
         "tied",
     ]
     wanted += ["in-place-relu", "in-place-add", "dict-output", "tuple-output"]
+    wanted += ["attention", "multihead-attention", "transformer-encoder-layer", "vision-transformer"]
+    wanted += ["rnn", "gru", "lstm"]
+    wanted += ["rnncells", "grucells", "lstmcells", "token-transformer", "token-gru", "group-norm", "instance-norm"]
+    wanted += ["u-net", "autoencoder-tied"]
     assert set(wanted) <= set(CASES)
 
 
@@ -41,7 +62,7 @@ def test_case_is_seeded_in_eval_mode_and_leaves_the_generator_alone(name):
         same_points, other_points = case.points(4), case.points(4, seed=1)
     assert not any(module.training for module in model.modules())
     assert points.shape == (4, *case.input_shape)
-    assert points.dtype == next(model.parameters()).dtype
+    assert points.dtype == (torch.int64 if "start" in case.options else next(model.parameters()).dtype)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
     assert torch.equal(points, same_points) and not torch.equal(points, other_points)
@@ -55,13 +76,13 @@ def test_case_runs_and_its_jacobian_is_the_derivative(name):
     assert output.shape[0] == 3 and output.isfinite().all()
     options = {key: value for key, value in case.options.items() if key in ("output", "start")}
     jacobian = dense_jacobian(model, points, **options)
-    assert jacobian.shape == (3, output[0].numel(), points[0].numel())
     # along a direction, against a central difference of the whole batch in float64
-    double, x = model.double(), points.double()
+    function, x = as_function(case, model, points)
+    assert jacobian.shape == (3, output[0].numel(), x[0].numel())
     direction = torch.randn(x[0].shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     h = 1e-6
     with torch.no_grad():
-        ahead, behind = (select(case, double(x + s * h * direction)).flatten(1) for s in (1, -1))
+        ahead, behind = (function(x + s * h * direction) for s in (1, -1))
     difference = (ahead - behind) / (2 * h)
     torch.testing.assert_close(jacobian @ direction.flatten(), difference, rtol=1e-7, atol=1e-8)
 

@@ -46,27 +46,34 @@ def arrays(path: str | Path, *, test: float = 0.2, seed: int = 0) -> Problem:
             f"{path.name} ({error})",
             "give a file that numpy.savez wrote, of arrays of numbers; objects are not unpickled",
         ) from error
-    described = f"arrays from {path.name}"
     if "X_train" in found and "X_test" in found:
         y_train, y_test = _tensor(found.get("y_train")), _tensor(found.get("y_test"))
+        X_train, X_test = (as_tensor(found[name], "path").float() for name in ("X_train", "X_test"))
+        counts = f"{len(X_train):,} training and {len(X_test):,} test inputs"
         return Problem(
             name=path.stem,
-            description=described,
-            X_train=as_tensor(found["X_train"], "path").float(),
+            description=f"{counts} of {sizes(X_test)} from {path.name}",
+            X_train=X_train,
             y_train=y_train,
-            X_test=as_tensor(found["X_test"], "path").float(),
+            X_test=X_test,
             y_test=y_test,
             classes=class_names(y_train if y_train is None or y_test is None else torch.cat([y_train, y_test])),
             seed=seed,
         )
     if "X" in found:
         X = as_tensor(found["X"], "path").float()
+        described = f"{len(X):,} inputs of {sizes(X)} from {path.name}, of which {test:.0%} are held back for testing"
         return split_off(path.stem, described, X, found.get("y"), test=test, seed=seed, argument="path")
     raise ArgumentError(
         "path",
         f"{path.name} with the keys {', '.join(found) or 'none'}",
         "save X and y, or X_train, y_train, X_test, y_test",
     )
+
+
+def sizes(X: Tensor) -> str:
+    """Shape of one input in words."""
+    return "×".join(map(str, X.shape[1:])) + (" numbers" if X.ndim == 2 else "")
 
 
 def _tensor(values: np.ndarray | None) -> Tensor | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from separatrix.data.array_files import arrays
+import torch
+
+from separatrix.data.array_files import arrays, sizes
 from separatrix.data.bundled import digits
 from separatrix.data.idx_files import idx
-from separatrix.data.record import Problem, split_off
+from separatrix.data.record import Problem, as_tensor, split_off
 from separatrix.data.references import resolve
 from separatrix.data.toys import disc
 from separatrix.results.errors import ArgumentError
@@ -39,10 +42,11 @@ def load(spec: str | Path | Problem | tuple[Any, Any], *, seed: int = 0) -> Prob
     Raises
     ------
     ArgumentError
-        If nothing of that name can be found, or what was found is no data. Nothing is downloaded.
+        If nothing of that name can be found, or what was found is no data, holds NaN or infinity, or does not fit
+        together. Nothing is downloaded.
     """
     try:
-        return _load(spec, seed)
+        return _checked(_load(spec, seed))
     except ArgumentError as error:
         remedy = error.remedy if error.argument in ("data", "test") else f"{error.remedy}. Else {ALLOWED}"
         raise ArgumentError("data", error.got, remedy) from error
@@ -67,7 +71,15 @@ def _load(spec: str | Path | Problem | tuple[Any, Any], seed: int) -> Problem:
 
 def _from_callable(text: str, seed: int) -> Problem:
     made = resolve(text, argument="data")
-    made = made() if callable(made) else made
+    if callable(made):
+        needed = required_arguments(made)
+        if needed:
+            raise ArgumentError(
+                "data",
+                f"{text}, which needs the arguments {', '.join(needed)}",
+                "name a function that needs none, such as one that calls this one",
+            )
+        made = made()
     if isinstance(made, Problem):
         return made
     return _from_pair(text.rpartition(":")[2], made, seed, text)
@@ -78,4 +90,45 @@ def _from_pair(name: str, pair: Any, seed: int, text: str = "a pair of arrays") 
         raise ArgumentError(
             "data", f"{type(pair).__name__} from {text}", "return (X, y), with y None where there are no targets"
         )
-    return split_off(name, f"data from {text}", pair[0], pair[1], seed=seed)
+    X = as_tensor(pair[0], "data")
+    described = (
+        f"{len(X):,} inputs of {sizes(X)} from {text}, of which 20% are held back for testing" if X.ndim else text
+    )
+    return split_off(name, described, X, pair[1], seed=seed)
+
+
+def required_arguments(function: Callable[..., Any]) -> list[str]:
+    """Names of the arguments without which a function, or a class, cannot be called."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []  # built into Python: calling it will tell
+    without = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in without]
+
+
+def _checked(problem: Problem) -> Problem:
+    """Refuse data whose parts do not fit together, or that are not finite."""
+    for name, X, y in (
+        ("training", problem.X_train, problem.y_train),
+        ("test", problem.X_test, problem.y_test),
+    ):
+        if X.ndim < 2 or not X.numel():
+            raise ArgumentError("data", f"{name} inputs of shape {tuple(X.shape)}", "give inputs of shape (n, ...)")
+        if y is not None and len(y) != len(X):
+            raise ArgumentError(
+                "data", f"{len(X)} {name} inputs and {len(y)} targets", "give one target for each input"
+            )
+        if X.is_complex():
+            raise ArgumentError("data", f"{name} inputs of complex numbers", "give real and imaginary parts as numbers")
+        bad = ~torch.isfinite(X).flatten(1).all(1)
+        if bad.any():
+            raise ArgumentError(
+                "data",
+                f"NaN or infinity in {int(bad.sum()):,} of {len(X):,} {name} inputs (first: {int(bad.nonzero()[0])})",
+                "remove or replace them",
+            )
+    if problem.X_train.shape[1:] != problem.X_test.shape[1:]:
+        shapes = [tuple(X.shape[1:]) for X in (problem.X_train, problem.X_test)]
+        raise ArgumentError("data", f"training inputs {shapes[0]} and test inputs {shapes[1]}", "give them one shape")
+    return problem

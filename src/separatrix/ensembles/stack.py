@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
 from separatrix.results.errors import ArgumentError
 
@@ -32,7 +33,8 @@ class Stack(nn.Module):
 
     Notes
     -----
-    ``torch.vmap`` over the stacked parameters. In training mode each member draws dropout masks of its own.
+    ``torch.vmap`` over the stacked parameters; where an operation has no batching rule (torch's recurrent layers), one
+    member after another. In training mode each member draws dropout masks of its own.
     """
 
     network: nn.Module
@@ -104,7 +106,14 @@ class Stack(nn.Module):
         def one(state: dict[str, Tensor], x: Tensor) -> Any:
             return functional_call(self.network, state, (x,))
 
-        return torch.vmap(one, in_dims=(0, None), randomness="different")(_tensors(self.network), x)
+        stacked = _tensors(self.network)
+        try:
+            return torch.vmap(one, in_dims=(0, None), randomness="different")(stacked, x)
+        except RuntimeError as error:
+            if "Batching rule not implemented" not in str(error):
+                raise
+        values = [one({name: t[place] for name, t in stacked.items()}, x) for place in range(len(self))]
+        return tree_map(lambda *same: torch.stack(same), *values)
 
 
 def filled(pattern: nn.Module, values: dict[str, Tensor]) -> nn.Module:

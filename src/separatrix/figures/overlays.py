@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PER_SIDE = 9
 """Segments to a side."""
+NAMED, EDGE = 0.05, 0.035
+"""Shares of the frame: lines shorter than the first have no name, and names keep the second off the edge."""
 
 
 def segments(ax: Axes, one: xr.Dataset, x: np.ndarray, y: np.ndarray) -> None:
@@ -129,10 +131,16 @@ def _classes(ax: Axes, boundary: xr.Dataset) -> None:
             middle = np.array([np.interp(along[-1] / 2, along, path[:, i]) for i in (0, 1)])
             longest[pair] = float(along[-1]), middle, path[-1] - path[0]
     halo = [patheffects.withStroke(linewidth=2.4, foreground=style.HALO)]
+    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
     for (first, second), (length, at, along) in longest.items():
-        # a name beside a line that it would hide
-        side = np.array([0, 0]) if length > 0.15 * frame else [12, 0] if abs(along[1]) > abs(along[0]) else [0, 9]
-        text = ax.annotate(f"{first}|{second}", tuple(at), tuple(side), textcoords="offset points", size=7.5)
+        if length < NAMED * frame:
+            continue
+        # a name beside a line that it would hide, towards the middle of the picture
+        inwards = np.where(at > (low + high) / 2, -1, 1)
+        beside = (12 * inwards[0], 0) if abs(along[1]) > abs(along[0]) else (0, 9 * inwards[1])
+        side = (0, 0) if length > 0.15 * frame else beside
+        place = np.clip(at, low + EDGE * (high - low), high - EDGE * (high - low))
+        text = ax.annotate(f"{first}|{second}", tuple(place), side, textcoords="offset points", size=7.5)
         text.set(color=style.ON_IMAGE, path_effects=halo, ha="center", va="center", zorder=4.5, clip_on=True)
 
 

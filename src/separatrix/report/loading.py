@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from separatrix.data.references import resolve
+from separatrix.data.sources import required_arguments
 from separatrix.results.errors import ArgumentError
+
+PREFIXES = {
+    "module.": "save model.module.state_dict()",
+    "_orig_mod.": "save the state dict of the model before torch.compile, or model._orig_mod.state_dict()",
+}
+"""What wrappers put before the names of weights, and how to save without."""
 
 
 def load_model(reference: str, weights: str | Path | None = None) -> nn.Module:
@@ -38,12 +45,14 @@ def load_model(reference: str, weights: str | Path | None = None) -> nn.Module:
     """
     found = resolve(reference, argument="model")
     if not isinstance(found, nn.Module) and callable(found):
-        try:
-            found = found()
-        except TypeError as error:
+        needed = required_arguments(found)
+        if needed:
             raise ArgumentError(
-                "model", f"{reference}, which cannot be called without arguments ({error})", "name a function that can"
-            ) from error
+                "model",
+                f"{reference}, which needs the arguments {', '.join(needed)}",
+                "name a function that needs none, such as one that calls this one",
+            )
+        found = found()
     if not isinstance(found, nn.Module):
         raise ArgumentError(
             "model",
@@ -71,10 +80,9 @@ def load_weights(model: nn.Module, weights: str | Path) -> None:
     missing, unexpected = [n for n in expected if n not in state], [n for n in state if n not in expected]
     if missing or unexpected:
         words = [f"{kind} {_some(names)}" for kind, names in (("without", missing), ("with", unexpected)) if names]
-        hint = " (the names begin with 'module.': save model.module.state_dict())" if _prefixed(unexpected) else ""
-        raise ArgumentError(
-            "weights", f"{path.name} {' and '.join(words)}", f"give the state dict of this {type(model).__name__}{hint}"
-        )
+        hints = [f" (the names begin with '{p}': {hint})" for p, hint in PREFIXES.items() if _prefixed(unexpected, p)]
+        remedy = f"give the state dict of this {type(model).__name__}{''.join(hints)}"
+        raise ArgumentError("weights", f"{path.name} {' and '.join(words)}", remedy)
     wrong = [n for n in expected if isinstance(expected[n], Tensor) and state[n].shape != expected[n].shape]
     if wrong:
         sizes = ", ".join(f"{n} {tuple(state[n].shape)} instead of {tuple(expected[n].shape)}" for n in wrong[:3])
@@ -100,7 +108,7 @@ def _read_pickle(path: Path) -> dict[str, Any]:
         raise ArgumentError("weights", f"{path.name}, which holds more than tensors", remedy) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise ArgumentError("weights", f"{path.name} ({type(error).__name__}: {error})", remedy) from error
-    for key in ("state_dict", "model_state_dict"):
+    for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
@@ -112,5 +120,5 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _prefixed(names: list[str]) -> bool:
-    return bool(names) and all(name.startswith("module.") for name in names)
+def _prefixed(names: list[str], prefix: str) -> bool:
+    return bool(names) and all(name.startswith(prefix) for name in names)

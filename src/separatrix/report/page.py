@@ -15,8 +15,9 @@ from separatrix.data.record import Problem
 from separatrix.data.sources import load
 from separatrix.figures.pages import render
 from separatrix.report import depth as _depth  # noqa: F401  (registers its section)
+from separatrix.report import geometry as _geometry  # noqa: F401  (registers its section)
 from separatrix.report import iteration as _iteration  # noqa: F401  (registers its section)
-from separatrix.report.answers import evaluating, quality, shaped
+from separatrix.report.answers import evaluating, looks_like_classes, quality, shaped
 from separatrix.report.context import Context, Options, say
 from separatrix.report.document import Chapter
 from separatrix.report.loading import load_model, load_weights
@@ -142,6 +143,13 @@ def _chapter(
         if fitting.input_shape != problem.input_shape:
             shape = "×".join(map(str, fitting.input_shape))
             notes.append(f"The images were reshaped to {shape}, which is what the model takes.")
+        if fitting.X_test.dtype != problem.X_test.dtype:
+            notes.append("The inputs are whole numbers, which the model does not take: they became floating point.")
+        if looks_like_classes(problem):
+            notes.append(
+                "The targets were not taken for classes, which are whole numbers from 0, of shape (n,): if they are "
+                "classes, convert them; otherwise accuracy and boundary are left out."
+            )
         name = re.sub(r"[^a-z0-9]+", "-", problem.name.lower()).strip("-") or "data"
         context = Context(name, model, fitting, options, page.parent, page.stem, progress)
         described = describe_model(model)
@@ -165,11 +173,12 @@ def _chapter(
 
 
 def _check(model: Any, problem: Problem, options: Options) -> None:
-    """Refuse options that no section could use, by a trial on two points."""
+    """Refuse options that no section could use, by a trial on two points; of all layers, sections choose some."""
+    layers = "output" if options.layers == "all" else options.layers
     try:
-        ftle(model, problem.X_test[:2], **options.ftle() | {"verify": 0})
+        ftle(model, problem.X_test[:2], **options.ftle() | {"verify": 0, "layers": layers})
     except ArgumentError as error:
-        if error.argument in ("layers", "start", "output", "memory"):
+        if error.argument in ("layers", "start", "output", "memory", "inputs"):
             raise
     except Exception:
         return  # what is wrong with the model is for the page to tell

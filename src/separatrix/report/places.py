@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import torch
@@ -11,43 +10,10 @@ from torch import Tensor
 
 from separatrix.data.record import class_numbers
 from separatrix.report.context import Context
-from separatrix.tangent.ftle import ftle
+from separatrix.report.pace import COARSE, PLANE, SQUARE
 from separatrix.tangent.inputs import Plane, grid, plane
 
 MARGIN = 0.1
-PROBE = 8
-QUICK = 0.25
-"""Seconds for :data:`PROBE` points below which nothing need be saved."""
-SLOW = 3.0
-"""Seconds above which imports no longer matter."""
-
-
-class Pace:
-    """How many points a model can be computed at in the time that the options allow, found by a trial when asked."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._tried = context.options.seconds == math.inf
-        self._most: int | None = None
-
-    def most(self) -> int | None:
-        """Points at most, or None where there is no need to save."""
-        if not self._tried:
-            self._tried = True
-            self._most = self._try()
-        return self._most
-
-    def _try(self) -> int | None:
-        x, best = self._context.problem.X_test[:PROBE], math.inf
-        for _ in range(2):  # the first run also pays for imports
-            began = time.perf_counter()
-            ftle(self._context.model, x, **self._context.options.ftle() | {"verify": 0, "directions": True})
-            best = min(best, time.perf_counter() - began)
-            if best < QUICK:
-                return None
-            if best > SLOW:
-                break
-        return max(1, int(self._context.options.seconds * len(x) / best))
 
 
 def field_place(context: Context, most: int | None) -> tuple[Plane, list[int]] | None:
@@ -57,17 +23,17 @@ def field_place(context: Context, most: int | None) -> tuple[Plane, list[int]] |
     fewer than two components.
     """
     X = torch.cat([context.problem.X_train, context.problem.X_test])
-    allowed = 10**6 if most is None else max(12, math.isqrt(most))
+    allowed = 10**6 if most is None else max(COARSE, math.isqrt(most))
     if not X.is_floating_point() or X[0].numel() < 2:
         return None
     if context.problem.input_shape == (2,):
         low, high = X.double().min(0).values, X.double().max(0).values
         room = MARGIN * (high - low).clamp(min=1e-6)
         ranges = list(zip((low - room).tolist(), (high + room).tolist(), strict=True))
-        return grid(ranges[0], ranges[1], shape=context.options.resolution or min(200, allowed)), []
+        return grid(ranges[0], ranges[1], shape=context.options.resolution or min(SQUARE, allowed)), []
     three = three_inputs(context)
     p, q, r = (context.problem.X_test[i].double() for i in three)
-    return plane.through(p, q, r, shape=context.options.resolution or min(100, allowed), margin=0.35), three
+    return plane.through(p, q, r, shape=context.options.resolution or min(PLANE, allowed), margin=0.35), three
 
 
 def three_inputs(context: Context) -> list[int]:

@@ -41,6 +41,7 @@ MEANINGS = {
     "missing": "the layer has fewer singular values",
     "nonsmooth": "on a kink: a one-sided derivative",
     "nonfinite": "the model gave NaN or infinity",
+    "unconverged": "an iteration ended early: an estimate",
 }
 
 
@@ -102,8 +103,8 @@ def along_boundary(ds: xr.Dataset, layer: str, margins: np.ndarray | None) -> li
     ]
 
 
-def self_check(named: dict[str, xr.Dataset]) -> list[str]:
-    """What the central differences said, in words."""
+def self_check(named: dict[str, xr.Dataset], *, kinked: bool = False) -> list[str]:
+    """What the central differences said, in words; ``kinked`` networks have a reason of their own for deviations."""
     text = []
     for name, ds in named.items():
         count, worst = int(ds.attrs.get("verify_points", 0)), float(ds.attrs.get("verify_worst", np.nan))
@@ -116,6 +117,11 @@ def self_check(named: dict[str, xr.Dataset]) -> list[str]:
         )
         if worst < (1e-6 if ds.attrs.get("precision") == "float64" else 1e-3):
             sentence += ", as small as rounding makes it."
+        elif kinked:
+            sentence += (
+                ". That is more than rounding explains. The network has kinks, and a difference across one would do "
+                "this: check at other points, with another seed, before you trust these numbers."
+            )
         else:
             sentence += ". That is more than rounding explains: find out why before you trust these numbers."
         text.append(sentence)

@@ -28,6 +28,8 @@ class Status(IntEnum):
     """The point lies on a kink; the derivative shown is the one-sided choice of autograd."""
     NONFINITE = 6
     """The model gave NaN or infinity here; the stretch is NaN."""
+    UNCONVERGED = 7
+    """An iteration ended before its residual was small; the stretch shown is an estimate."""
 
 
 def status_attrs() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from separatrix.results.errors import ArgumentError
 from separatrix.systems import modes
 from separatrix.systems.modes import NoRouteError, Step
 
-_SMALL = 2**13
+_SMALL = 2**16
 """Numbers in n copies of a state, up to which a step's time is that of its operations and not of their size."""
 _FAILURES = (RuntimeError, ValueError, KeyError, NoRouteError)
 
@@ -25,6 +25,8 @@ class _Findings:
     foreign: bool | None = None
     rows_agree: bool | None = None
     adjoint_checked: bool = False
+    fused: bool = True
+    """Whether forward mode may go through fused kernels, as far as is known."""
 
 
 _findings: dict[int, dict[int, _Findings]] = {}
@@ -100,10 +102,12 @@ def default_tangent(
 
 def _by_routes(step: Step, state: Tensor, V: Tensor, found: _Findings) -> tuple[Tensor, Tensor]:
     reasons: list[str] = []
-    forward = [modes.at_once, modes.at_once_plain, modes.one_by_one]
+    forward = [*([modes.at_once] if found.fused else []), modes.at_once_plain, modes.one_by_one]
     for route in [*([] if _foreign(step, state, found) else forward), modes.double_reverse, modes.rows]:
         try:
-            return route(step, state, V)
+            value = route(step, state, V)
+            found.fused &= route is not modes.at_once_plain
+            return value
         except (ArgumentError, torch.OutOfMemoryError):
             raise
         except _FAILURES as error:

@@ -47,6 +47,9 @@ class DerivativeGraph:
                     self._to_output[edge] += into[node]
         self.paths = self._from_input.get(output.grad_fn, 0)
         """Number of paths from the input to the output; 0 when the output does not depend on the input."""
+        on_the_way = [node for node in self._order if self._from_input.get(node, 0) and into[node]]
+        self.lost = any(node.name().endswith("WarnNotImplemented") for node in on_the_way)
+        """Whether a path leads through an operation without a derivative, which autograd takes for zero."""
 
     def is_cut(self, edge: Edge | None) -> bool:
         """Whether all paths pass through a tensor, given as its ``(grad_fn, output_nr)``."""

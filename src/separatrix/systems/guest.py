@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -40,7 +41,8 @@ class Guest:
     Parameters
     ----------
     model : nn.Module or callable
-        A callable takes a batch and returns a batch.
+        A callable takes a batch and returns a batch. What ``torch.compile`` or ``DataParallel`` made is replaced by
+        what it was made of, and compiled parts run as they were written.
     output : callable, str, int or None
         Applied to what the model returns: a function such as a softmax, or a key into a dict or tuple.
     start : str or None
@@ -67,12 +69,16 @@ class Guest:
         if isinstance(model, type):
             raise ArgumentError("model", f"the class {model.__name__}", f"give an instance: {model.__name__}(...)")
         self.original = model
-        self.module = model if isinstance(model, nn.Module) else _Function(model)
+        written = _as_written(model)
+        self.module = written if isinstance(written, nn.Module) else _Function(written)
         self.output = output
         self.start = start
         if any(isinstance(part, torch.jit.ScriptModule) for part in self.module.modules()):
             raise ArgumentError(
-                "model", "a scripted module", "it cannot be looked into: give the nn.Module it was made of"
+                "model",
+                "a scripted module",
+                "it cannot be looked into: give the nn.Module it was made of; its output alone can be analysed as a "
+                "function, lambda x: model(x)",
             )
         refuse_training(self.module, "model")
         tensors = [*self.module.named_parameters(), *self.module.named_buffers()]
@@ -196,22 +202,42 @@ class Guest:
 
     @contextmanager
     def visit(self) -> Iterator[None]:
-        """Run inside: exact float32 products, no autocast, gradients on; RNG and flags are restored at the end."""
+        """Run inside: exact float32 products, no autocast, gradients on, nothing compiled, every module really called.
+
+        The random generators and all flags are restored at the end.
+        """
         device = self.device.type if self.device is not None else "cpu"
         cudnn = torch.backends.cudnn.allow_tf32
         matmul = torch.get_float32_matmul_precision()
+        fast = torch.backends.mha.get_fastpath_enabled()
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices=[self.device] if device == "cuda" else []))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.autocast(device, enabled=False))
             stack.enter_context(torch.enable_grad())
+            if "torch._dynamo" in sys.modules:  # without it nothing can have been compiled
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
             try:
+                # a transformer layer's fast path does not call the modules inside it
+                torch.backends.mha.set_fastpath_enabled(False)
                 torch.backends.cudnn.allow_tf32 = False
                 torch.set_float32_matmul_precision("highest")
                 yield
             finally:
                 torch.backends.cudnn.allow_tf32 = cudnn
                 torch.set_float32_matmul_precision(matmul)
+                torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _as_written(model: Any) -> Any:
+    """Return what a compiled or parallel model was made of."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif (inner := getattr(model, "_orig_mod", getattr(model, "_torchdynamo_orig_callable", None))) is not None:
+            model = inner
+        else:
+            return model
 
 
 def _describe(value: Any) -> str:

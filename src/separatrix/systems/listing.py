@@ -41,7 +41,7 @@ class Layer:
         Shape of the value, without the batch.
     depth : int
         Largest number of weight layers on a path from the input to the value, this one included; 0 where the value
-        does not depend on the input.
+        does not depend on the input. ``F.linear`` and the like on a parameter, which may be tied, count as well.
     cut : bool
         Whether everything from input to output passes through the value.
     """
@@ -81,9 +81,13 @@ class Anatomy:
     entry_edge: Edge | None
     kind: str
     edges: dict[str, Edge | None]
+    apart: frozenset[str] = frozenset()
+    """Calls whose value has the size of the batch first, and is not in the order of the batch."""
 
     def is_batch_first(self, label: str) -> bool:
-        """Whether the first dimension of a call's value is the batch, as far as its size tells."""
+        """Whether the first dimension of a call's value is the batch: it has its size, and follows it."""
+        if label in self.apart:
+            return False
         values = [call.value for call in self.trace.calls if call.label == label]
         return all(v is not None and v.ndim > 0 and len(v) == len(self.entry) for v in values)
 
@@ -141,7 +145,8 @@ def anatomy(guest: Guest, x: Tensor) -> Anatomy:
     Raises
     ------
     ArgumentError
-        If the model rejects the points, or its output does not depend on them through differentiable operations.
+        If the model rejects the points, or its output does not depend on them through differentiable operations, or an
+        operation on the way has no derivative.
     """
     entry = guest.entry(x)
     # a clone gives the perturbed tensor a node of its own, and lets the model change its input in place
@@ -169,7 +174,14 @@ def anatomy(guest: Guest, x: Tensor) -> Anatomy:
             "an output that does not depend on the perturbed input through differentiable operations",
             "look for detach(), no_grad(), numpy or integer operations in forward, or name another start=",
         )
+    if graph.lost:
+        raise ArgumentError(
+            "model",
+            "an operation without a derivative, such as a quantised layer",
+            "give the floating-point model, or register the operation's backward (torch.library.register_autograd)",
+        )
     weights = {call.edge[0] for call in trace.calls if call.edge and _is_weight_layer(call)}
+    weights |= {edge[0] for edge, by in trace.products if edge and not (by and _is_weight_layer(by))}
     depths = graph.depths(weights)
     listing = Layers(_layer(call, graph, depths) for call in trace.calls if call.value is not None)
     edge = edge_of(output)
@@ -186,7 +198,21 @@ def anatomy(guest: Guest, x: Tensor) -> Anatomy:
         (first, 0),
         type(guest.module).__name__,
         edges,
+        _apart(guest, x, trace),
     )
+
+
+def _apart(guest: Guest, x: Tensor, trace: Trace) -> frozenset[str]:
+    """Calls whose first dimension keeps its size when the batch has another one: time steps, as many as points."""
+    count = len(x)
+    shapes = [(call.label, call.value.shape) for call in trace.calls if call.value is not None and call.value.ndim]
+    doubtful = {label for label, shape in shapes if shape[0] == count and any(n % count == 0 for n in shape[1:])}
+    if not doubtful:
+        return frozenset()
+    other = x[:1] if count > 1 else torch.cat([x, x])
+    with torch.no_grad():
+        values = guest.tapped(other.clone(), doubtful)[1]
+    return frozenset(label for label, value in values.items() if value.ndim == 0 or len(value) != len(other))
 
 
 def layers(

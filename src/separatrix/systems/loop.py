@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from separatrix.results.errors import ArgumentError
 from separatrix.systems.callables import refuse_training
-from separatrix.systems.loop_modules import call, takes_input
+from separatrix.systems.loop_modules import call, refuse_state_second, takes_input
 from separatrix.systems.maps import Map
+from separatrix.systems.recurrent import Recurrent, is_recurrent, size_of_state
 
 
 class Loop(Map):
@@ -23,7 +24,9 @@ class Loop(Map):
     ----------
     f : callable or nn.Module
         Takes a batch of states (B, n), or states (B, n) and inputs (B, m); returns (B, n). With an input, an f of a
-        single argument gets [x, u], (B, n + m). The rows of a batch must be independent of each other.
+        single argument gets [x, u], (B, n + m). The rows of a batch must be independent of each other. A recurrent
+        cell or module of torch's is taken as it is, ``sx.Loop(nn.LSTM(2, 5), recording)``: a state is then h, or h and
+        c, of all layers (:class:`separatrix.systems.Recurrent` packs them).
     u : float, sequence or Tensor (m,), Tensor (T, m), callable or nn.Module, optional
         The input: a constant; one for each step (a driven system: step t takes ``u[t]``, and there are T steps); or a
         policy pi that takes (B, n) and returns (B, m), composed with f and differentiated with it as one map.
@@ -49,10 +52,11 @@ class Loop(Map):
     Raises
     ------
     ArgumentError
-        If f or the policy is no function of a batch; if ``u`` is missing where f asks for it, has another number of
-        dimensions, or is not finite; if ``dt``, ``dim`` or ``shape`` is not positive. At a step: as in
-        :class:`separatrix.Map`; if ``u`` and the state differ in dtype or device; if the policy returns something else
-        than (B, m); if t is beyond the horizon; if f or the policy is in train mode with dropout or batch statistics.
+        If f or the policy is no function of a batch; if f takes the input before the state, or is a bidirectional
+        module; if ``u`` is missing where f asks for it, has another number of dimensions, or is not finite; if ``dt``,
+        ``dim`` or ``shape`` is not positive. At a step: as in :class:`separatrix.Map`; if ``u`` and the state differ in
+        dtype or device; if the policy returns something else than (B, m); if t is beyond the horizon; if f or the
+        policy is in train mode with dropout or batch statistics.
 
     Notes
     -----
@@ -66,6 +70,12 @@ class Loop(Map):
     >>> loop = sx.Loop(lambda x, u: 0.5 * x + u, policy)
     >>> loop.step(torch.zeros(3, 2), 0).shape
     torch.Size([3, 2])
+
+    A recurrent network driven by a recording, whose exponents are then per time step:
+
+    >>> driven = sx.Loop(torch.nn.GRU(2, 5), torch.randn(100, 2))
+    >>> driven.horizon, driven.step(torch.zeros(3, 5), 0).shape
+    (100, torch.Size([3, 5]))
     """
 
     def __init__(
@@ -77,7 +87,9 @@ class Loop(Map):
         dim: int | None = None,
         shape: tuple[int, ...] | None = None,
     ) -> None:
-        way = takes_input(f, "f")
+        network = Recurrent(f) if is_recurrent(_uncompiled(f)) else f
+        way = takes_input(network, "f")
+        refuse_state_second(network, "f")
         if u is None and way == "apart":
             raise ArgumentError("u", "None", "f takes (x, u): give an input or a policy; sx.Map takes an f of (x, t)")
         if shape is not None:
@@ -89,8 +101,11 @@ class Loop(Map):
             if u is not None and way == "joint":
                 raise ArgumentError("f", "a function of one argument, with shape= and u", "let it take (x, u)")
             dim = math.prod(shape)
+        given = _as_input(u)
+        if isinstance(network, Recurrent):
+            dim = size_of_state(network, given, dim, shape)
         exact = isinstance(u, Tensor) and u.is_floating_point()
-        closed = _Closed(f, _as_input(u), way == "joint", shape, exact)
+        closed = _Closed(network, given, way == "joint", shape, exact)
         super().__init__(closed, dt, dim=dim)
         self._closed = closed
         self.network, self.u, self.shape = f, closed.u, shape

@@ -169,6 +169,19 @@ def takes_input(f: object, argument: str) -> str:
     return "either" if len(places) > 1 and places[1].name == "u" else "joint"
 
 
+_STATES = frozenset({"h", "hx", "h0", "h_0", "hc", "h_prev", "hidden", "hidden_state", "state"})
+"""What a recurrent cell calls its second argument, where that is the state."""
+
+
+def refuse_state_second(f: object, argument: str) -> None:
+    """Refuse f(input, hidden), which would be given the state for its input."""
+    signature = signature_of(f, argument)
+    names = [] if signature is None else list(signature.parameters)
+    if len(names) > 1 and names[1] in _STATES:
+        got = f"a function of ({names[0]}, {names[1]}), with the state second"
+        raise ArgumentError(argument, got, "the state comes first: give lambda x, u: f(u, x)")
+
+
 def call(f: Callable[..., Tensor], joint: bool, x: Tensor, u: Tensor | None) -> Tensor:
     """Call f on states and, where there are any, inputs."""
     if u is None:

@@ -30,13 +30,22 @@ _RESHAPES = {
     Tensor.unsqueeze,
     Tensor.contiguous,
 }
+_PRODUCTS = {
+    *(F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d),
+    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
+}
 _READS = {Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__int__, Tensor.numpy, Tensor.__array__}
-_SAMPLERS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, F.batch_norm}
+_SAMPLERS = {
+    *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
+    *(F.batch_norm, F.scaled_dot_product_attention),
+}
 _BRANCHES = {Tensor.__bool__, Tensor.__index__}
 
 
-def _is_training(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _is_training(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a dropout or batch-norm function was called with ``training=True``, its default for dropout aside."""
+    if func is F.scaled_dot_product_attention:
+        return kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0) > 0  # whatever the mode
     return kwargs.get("training", any(a is True for a in args)) is True and kwargs.get("p", 1.0) > 0
 
 
@@ -82,6 +91,8 @@ class Trace:
     """Whether some operation comes from outside PyTorch, so that forward mode would lose its tangent."""
     kinked: bool = False
     """Whether some operation is not differentiable everywhere."""
+    products: list[tuple[Edge | None, Call | None]] = field(default_factory=list)
+    """Where ``F.linear`` and the like were called on parameters outside torch's own modules, and within which call."""
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -93,10 +104,11 @@ def first_tensor(value: Any) -> Tensor | None:
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every submodule but the root, without the internals of parametrisations."""
+    """Every submodule but the root, without the internals of parametrisations and the wrapper of a compiled part."""
     for name, module in model.named_modules():
-        if name and "parametrizations" not in name.split("."):
-            yield name, module
+        path = name.split(".")
+        if name and "parametrizations" not in path and "_orig_mod" not in module._modules:
+            yield ".".join(part for part in path if part != "_orig_mod"), module
 
 
 class _Stack:
@@ -110,9 +122,14 @@ class _Stack:
         self.counts[name] += 1
         return f"{name}#{self.counts[name]}"
 
+    @property
+    def within_torch(self) -> bool:
+        """Whether one of torch's own modules is being executed."""
+        return bool(self.frames) and type(self.frames[-1][1]).__module__.startswith("torch.nn.")
+
     def function_label(self, short: str) -> str | None:
         """Label of a functional activation, or None inside one of torch's own modules."""
-        if self.frames and type(self.frames[-1][1]).__module__.startswith("torch.nn."):
+        if self.within_torch:
             return None
         owner = self.frames[-1][0] if self.frames else ""
         return self.label(f"{owner}.{short}" if owner else short)
@@ -185,8 +202,9 @@ def tap(
 class _Recorder(TorchFunctionMode):
     """Records functional activations, reshapes, and what leaves the tensor world."""
 
-    def __init__(self, trace: Trace, stack: _Stack, inputs: Tensor | None) -> None:
+    def __init__(self, model: nn.Module, trace: Trace, stack: _Stack, inputs: Tensor | None) -> None:
         super().__init__()
+        self.model = model
         self.trace = trace
         self.stack = stack
         self.dependent: dict[int, Tensor] = {} if inputs is None else {id(inputs): inputs}
@@ -197,6 +215,14 @@ class _Recorder(TorchFunctionMode):
                 # the reference keeps the id from being reused
                 self.dependent[id(leaf)] = leaf
 
+    def _is_weight(self, args: Any, kwargs: Any) -> bool:
+        """Whether the matrix of a product is a parameter, or a view of one; constants of a model are no layers."""
+        matrix = args[1] if len(args) > 1 else kwargs.get("weight")
+        if not isinstance(matrix, Tensor) or id(matrix) in self.dependent:
+            return False
+        place = matrix.untyped_storage().data_ptr()
+        return any(p.untyped_storage().data_ptr() == place for p in self.model.parameters())
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         depends = any(id(leaf) in self.dependent for leaf in tree_leaves((args, kwargs)))
@@ -204,7 +230,7 @@ class _Recorder(TorchFunctionMode):
             self.trace.reads.append(func.__name__)
         if depends and func in _BRANCHES:
             self.trace.branches = True
-        if func in _SAMPLERS and _is_training(args, kwargs):
+        if func in _SAMPLERS and _is_training(func, args, kwargs):
             self.trace.random.append(func.__name__)
         short = function_name(func)
         label = self.stack.function_label(short) if short else None
@@ -212,11 +238,14 @@ class _Recorder(TorchFunctionMode):
         source_edge = None if source is None else edge_of(source)
         value = func(*args, **kwargs)
         if depends:
-            self.mark(value)
-            kinks = function_kinks(func, args, kwargs) or "max_pool" in getattr(func, "__name__", "")
-            self.trace.kinked |= bool(kinks)
+            packed = getattr(func, "__name__", "") == "_pack_padded_sequence" and id(args[1]) not in self.dependent
+            self.mark(value[0] if packed else value)  # batch sizes follow from the lengths
+            name = getattr(func, "__name__", "")
+            self.trace.kinked |= bool(function_kinks(func, args, kwargs)) or "max_pool" in name or "rnn_relu" in name
+            parent = self.stack.frames[-1][2] if self.stack.frames else None
+            if func in _PRODUCTS and not self.stack.within_torch and self._is_weight(args, kwargs):
+                self.trace.products.append((edge_of(value), parent))
             if isinstance(value, Tensor) and (label is not None or func in _RESHAPES):
-                parent = self.stack.frames[-1][2] if self.stack.frames else None
                 call = Call(label or "", short or func.__name__, func, args, kwargs, source, parent, source_edge, value)
                 call.edge = edge_of(value)
                 (parent.children if parent else self.trace.top).append(call)
@@ -239,7 +268,7 @@ def record(model: nn.Module, run: Callable[[], Any], inputs: Tensor | None) -> T
     """
     trace = Trace()
     stack = _Stack()
-    recorder = _Recorder(trace, stack, inputs)
+    recorder = _Recorder(model, trace, stack, inputs)
     handles: list[RemovableHandle] = []
 
     def enter(name: str, module: nn.Module) -> Callable[..., None]:

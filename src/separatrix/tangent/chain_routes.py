@@ -33,6 +33,10 @@ class LayerSpectrum(NamedTuple):
     """Points that lie on a kink which the layer feels; None where there are none."""
     finite: Tensor
     """Points at which the state of the layer is finite."""
+    residual: Tensor | None = None
+    """Of an iteration: residual of each singular triple, relative to its value, (points, k)."""
+    converged: Tensor | None = None
+    """Of an iteration: whether the residual is small, (points, k)."""
 
 
 class Entry(NamedTuple):

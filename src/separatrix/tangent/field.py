@@ -34,10 +34,13 @@ class Field:
         self.planar = isinstance(where, Plane) and problem.guest.start is None
         # as the routes leave it: on a plane the second value is needed for the gap
         seen = max(count, 2) if isinstance(where, Plane) else count
+        self._residual: Tensor | None
+        self._converged: Tensor | None
         self._log = torch.full((layers, pairs, seen), -math.inf, dtype=torch.float64)
         self._finite = torch.zeros(layers, pairs, dtype=torch.bool)
         self._nonsmooth = torch.zeros(layers, pairs, dtype=torch.bool)
         self._floor = torch.full((pairs,), math.nan, dtype=torch.float64)
+        self._residual = self._converged = None
         self._filled = [0] * layers
         self.log = torch.empty(layers, pairs, count, dtype=torch.float64)
         self.status = torch.empty(layers, pairs, count, dtype=torch.int8)
@@ -66,7 +69,27 @@ class Field:
             self._nonsmooth[layer, where] = found.nonsmooth.cpu()
         self._floor[where] = floor
         self._filled[layer] += len(log)
+        if found.residual is not None and found.converged is not None:
+            self._put_iterated(layer, where, have, found.residual, found.converged)
         self._put_vectors(layer, where, found)
+
+    def _put_iterated(self, layer: int, where: slice | Tensor, have: int, residual: Tensor, converged: Tensor) -> None:
+        if self._residual is None:
+            self._residual = torch.full_like(self._log, math.nan)
+            self._converged = torch.ones(self._log.shape, dtype=torch.bool)
+        assert self._converged is not None
+        self._residual[layer, where, :have] = residual[:, :have].cpu()
+        self._converged[layer, where, :have] = converged[:, :have].cpu()
+
+    @property
+    def residual(self) -> Tensor | None:
+        """Residual of each triple relative to its value, where an iteration found it."""
+        return None if self._residual is None else self._residual[..., : self.count]
+
+    @property
+    def converged(self) -> Tensor | None:
+        """Whether the residual is small, as 0 or 1."""
+        return None if self._converged is None else self._converged[..., : self.count].to(torch.int8)
 
     def _put_vectors(self, layer: int, where: slice | Tensor, found: LayerSpectrum) -> None:
         right, left = found.spectrum.right, found.spectrum.left
@@ -115,10 +138,14 @@ class Field:
         if bool(nonsmooth.any()):
             status[nonsmooth] = Status.NONSMOOTH
         status[~good] = Status.NONFINITE
+        if self._converged is not None:
+            status[good[:, None] & ~self._converged[layer, part]] = Status.UNCONVERGED
         self.log[layer, part], self.status[layer, part] = log[:, : self.count], status[:, : self.count]
         if self.gap is not None:
             gap = log[:, 0] - log[:, 1]
             gap[log[:, 0] == -math.inf] = math.nan
+            if self._converged is not None:
+                gap[~self._converged[layer, part, :2].all(1)] = math.nan
             self.gap[layer, part] = gap
         return unsure
 

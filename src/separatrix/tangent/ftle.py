@@ -76,7 +76,8 @@ def ftle(
         Divisor of the exponent; by default the number of weight layers from the input to each layer.
     method : str
         ``"auto"`` chooses; or ``"chain-forward"``, ``"chain-reverse"``, ``"chain-graded"`` (plain multilayer networks),
-        ``"forward"``, ``"reverse"``, ``"loop"`` (any module). The result names what was used.
+        ``"forward"``, ``"reverse"``, ``"loop"`` (any module), ``"lanczos"`` (the leading few of many inputs and many
+        outputs, without the Jacobian; see Notes). The result names what was used.
     memory : int or str
         Budget in bytes for everything but the result, such as ``"512MB"``.
     verify : int
@@ -91,7 +92,8 @@ def ftle(
         index); coordinates ``duration``, ``cut`` and ``width`` of each layer. On grids and planes also ``gap``, the
         difference of the two largest stretches, and ``direction``, the leading right direction in the plane's
         coordinates (without sign). With ``directions``: ``right`` (..., index, input) and ``left`` (..., index, state),
-        padded with NaN. Directions are unit vectors in units of ``scale``.
+        padded with NaN. Directions are unit vectors in units of ``scale``. With the method ``"lanczos"``: ``residual``
+        and ``converged`` (see Notes).
 
     Raises
     ------
@@ -102,6 +104,14 @@ def ftle(
     -----
     The limit of the cost is (1 + d) forward passes for d inputs, or 1 + m passes for m outputs. Points whose smaller
     singular values drown in rounding are computed again in float64. What still cannot be believed has a ``status``.
+
+    ``"lanczos"`` is a block Golub-Kahan iteration with k rows, by products with the Jacobian and its transpose
+    (:mod:`separatrix.tangent.lanczos`). ``residual`` is sqrt((|J v - s u|^2 + |J' u - s v|^2) / 2) / s, measured at the
+    end: the Jacobian has a singular value sigma with |sigma / s - 1| <= residual, wherever that is below 1. That it is
+    the one of this index, and that none was left out, is likely and not proved. ``converged`` says that the residual is
+    at most 1e-6 (1e-4 in float32), or that the value is below what the arithmetic resolves; a number that has not
+    converged has the status ``unconverged``. It is chosen by itself where the Jacobians do not fit into the budget, and
+    for k up to 8 where they take many times more passes. The smallest exponents are not to be had in this way.
 
     With the ``chain`` methods all members of a stack are one computation, on the weights as the stack holds them; the
     others take one member after another, and so does ``verify``.
@@ -128,7 +138,11 @@ def ftle(
             raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
         count = most if k == "all" else k
         vectors = count if directions else int(isinstance(where, Plane))
-        problem = replace(problem, wanted=Wanted(vectors, left=directions))
+        few = min(most, max(count, 2)) if isinstance(where, Plane) else count
+        problem = replace(problem, wanted=Wanted(vectors, left=directions, values=few))
+        if method == "lanczos" and (k == "all" or k > max(1, most // 2)):
+            remedy = f"that finds the leading ones: give 1 to {max(1, most // 2)}, or another method for the smallest"
+            raise ArgumentError("k", f"{k!r} with method='lanczos'", remedy)
         route = plan(problem, method, coupled=coupled)
         if route.method == "loop" and method == "auto":
             why = "its forward pass branches on values" if seen.trace.branches else "its points influence one another"
@@ -203,7 +217,8 @@ def _probe(guest: Guest, where: Plane | Points) -> tuple[Anatomy, bool]:
             "the derivative is lost there; keep the value a tensor",
         )
     if seen.trace.random:
-        raise ArgumentError("model", f"{seen.trace.random[0]} in training mode in forward", "call model.eval() first")
+        got = f"{seen.trace.random[0]} in training mode in forward"
+        raise ArgumentError("model", got, "call model.eval() first, and let forward heed self.training")
     together = seen.output[:1]
     if not torch.isfinite(together).all():
         return seen, False

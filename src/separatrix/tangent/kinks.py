@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from separatrix.systems.activations import Kinks, function_kinks
 from separatrix.systems.guest import Guest
+from separatrix.systems.modes import plain_kernels
 
 
 def on_kink(guest: Guest, x: Tensor, labels: list[str], moving: bool = True) -> dict[str, Tensor]:
@@ -19,7 +21,8 @@ def on_kink(guest: Guest, x: Tensor, labels: list[str], moving: bool = True) -> 
 
     A point counts when a component sits exactly on a kink and the perturbation moves it, or when two entries of a
     pooling window tie and the perturbation parts them. Zeros that nothing reaches, such as those behind a dead ReLU, do
-    not count. Where an operation has no forward-mode rule, or ``moving`` is False, every component counts as moved.
+    not count. Where an operation has no forward-mode rule, even without fused kernels, or ``moving`` is False, every
+    component counts as moved. Recurrent ReLU networks over packed sequences are not looked into.
 
     Returns
     -------
@@ -28,6 +31,11 @@ def on_kink(guest: Guest, x: Tensor, labels: list[str], moving: bool = True) -> 
     """
     try:
         return _scan(guest, x, labels, moving)
+    except (RuntimeError, NotImplementedError):
+        pass
+    try:
+        with plain_kernels():
+            return _scan(guest, x, labels, moving)
     except (RuntimeError, NotImplementedError):
         return _scan(guest, x, labels, moving=False)
 
@@ -65,11 +73,16 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         value = args[0] if args else kwargs.get("input")
-        if isinstance(value, Tensor) and value.ndim and len(value) == len(self.met):
+        name = getattr(func, "__name__", "")
+        if name == "rnn_relu_cell":
+            self._recurrent(args[0], args[1], args[2:])
+        elif name == "rnn_relu" and args[2] is not None and isinstance(args[2], list | tuple):
+            self._layers(*args)
+        elif isinstance(value, Tensor) and value.ndim and len(value) == len(self.met):
             kinks = function_kinks(func, args, kwargs)
             if kinks:
                 self._components(value, kinks)
-            elif "max_pool" in getattr(func, "__name__", ""):
+            elif "max_pool" in name:
                 self._windows(value, args, kwargs)
         return func(*args, **kwargs)
 
@@ -85,6 +98,40 @@ class _Watch(TorchFunctionMode):
             on = primal == at
             if bool(on.any()):
                 self.met = self.met | (on & (tangent != 0)).flatten(1).any(1)
+
+    def _recurrent(self, x: Tensor, h: Tensor, weights: Sequence[Any]) -> Tensor:
+        """One time step of a recurrent ReLU network, which torch computes in one operation."""
+        z = F.linear(x, weights[0], weights[2]) + F.linear(h, weights[1], weights[3])
+        if len(z) == len(self.met):
+            self._components(z, (0.0,))
+        return torch.relu(z)
+
+    def _layers(
+        self,
+        x: Tensor,
+        hx: Tensor,
+        weights: Sequence[Tensor],
+        bias: bool,
+        layers: int,
+        _: Any,
+        __: Any,
+        both: bool,
+        first: bool,
+    ) -> None:
+        """All time steps of all layers of one."""
+        below = list(x.unbind(1 if first else 0))
+        size = 4 if bias else 2
+        for layer in range(layers):
+            values = []
+            for direction in range(1 + both):
+                place = (1 + both) * layer + direction
+                own = [*weights[size * place : size * (place + 1)], None, None]
+                h, found = hx[place], []
+                for one in reversed(below) if direction else below:
+                    h = self._recurrent(one, h, own)
+                    found.append(h)
+                values.append(found[::-1] if direction else found)
+            below = [torch.cat(parts, dim=-1) for parts in zip(*values, strict=True)]
 
     def _windows(self, value: Tensor, args: Any, kwargs: Any) -> None:
         named = dict(zip(("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode"), args, strict=False))

@@ -18,11 +18,12 @@ from separatrix.systems.listing import Anatomy, Layer, anatomy
 from separatrix.tangent.chain import Affine, PlainChain, plain_chain
 from separatrix.tangent.chain_routes import LayerSpectrum, backward_rows, enter, forward_columns
 from separatrix.tangent.graded_route import graded
+from separatrix.tangent.lanczos_route import Need, leading_few, pays
 from separatrix.tangent.routes import Task, bytes_per_point, forward_mode, reverse_mode, sample_loop
 from separatrix.tangent.spectrum import Wanted
 from separatrix.tangent.workspace import Workspace
 
-METHODS = ("chain-forward", "chain-reverse", "chain-graded", "forward", "reverse", "loop")
+METHODS = ("chain-forward", "chain-reverse", "chain-graded", "forward", "reverse", "loop", "lanczos")
 
 # columns of numbers that stay in a core's cache while a layer is worked on; measured on widths 10 to 200
 _CACHE_NUMBERS = 800_000
@@ -140,8 +141,28 @@ def plan(problem: Problem, method: str, *, coupled: bool = False) -> Plan:
         raise ArgumentError(
             "method", "'forward'", "an operation from outside PyTorch would lose its tangent there; use 'reverse'"
         )
-    if method == "auto":
-        method = _cheapest(problem, chain, coupled)
+    if method == "lanczos" and (coupled or problem.seen.trace.branches):
+        why = "points that influence one another" if coupled else "a forward pass that branches on values"
+        raise ArgumentError("method", f"'lanczos', with {why}", "use method='loop'")
+    if method != "auto":
+        return _planned(problem, chain, method)
+    method = _cheapest(problem, chain, coupled)
+    few = problem.wanted.values if method != "loop" else 0
+    dense = min(max(problem.ranks) if chain else len(problem.scale), sum(problem.widths))
+    if few and pays(few, len(problem.chosen), dense):
+        return _lanczos_plan(problem)
+    try:
+        return _planned(problem, chain, method)
+    except ArgumentError:
+        # what is too large for the budget as a matrix may still be multiplied
+        if not few or 2 * few > max(problem.ranks):
+            raise
+        return _lanczos_plan(problem)
+
+
+def _planned(problem: Problem, chain: PlainChain | None, method: str) -> Plan:
+    if method == "lanczos":
+        return _lanczos_plan(problem)
     return (
         _chain_plan(problem, chain, method) if method.startswith("chain") and chain else _module_plan(problem, method)
     )
@@ -207,8 +228,7 @@ def _module_plan(problem: Problem, method: str) -> Plan:
     task = Task(problem.guest, problem.labels, problem.scale, problem.wanted)
     route = {"forward": forward_mode, "reverse": reverse_mode, "loop": sample_loop}[method]
     inputs = len(problem.scale)
-    values = [c.value for c in problem.seen.trace.calls if c.value is not None]
-    activations = sum(v[0].numel() for v in values if v.ndim) + problem.seen.output[0].numel() + inputs
+    activations = _activations(problem)
     item = problem.scale.element_size()
 
     def need(directions: int) -> int:
@@ -225,3 +245,22 @@ def _module_plan(problem: Problem, method: str) -> Plan:
     if method != "loop" and problem.scale.device.type == "cpu":
         chunk = min(chunk, 4096)
     return Plan(method, lambda x: route(task, x, directions), chunk, _floor(problem, problem.seen.output_depth))
+
+
+def _activations(problem: Problem) -> int:
+    """Numbers in all values that the model computes for one point."""
+    values = [c.value for c in problem.seen.trace.calls if c.value is not None]
+    return sum(v[0].numel() for v in values if v.ndim) + problem.seen.output[0].numel() + len(problem.scale)
+
+
+def _lanczos_plan(problem: Problem) -> Plan:
+    task = Task(problem.guest, problem.labels, problem.scale, problem.wanted)
+    count = max(problem.wanted.values or problem.wanted.vectors, 1)
+    need = Need(_activations(problem), len(problem.scale), max(problem.widths), count, problem.scale.element_size())
+    columns = need.columns(problem.budget)
+    chunk = points_per_chunk(need.bytes(columns), problem.budget, "leading singular vectors")
+    if problem.scale.device.type == "cpu":
+        chunk = min(chunk, 256)
+    floor = _floor(problem, problem.seen.output_depth)
+    run = leading_few(task, problem.ranks, count, columns, floor, problem.seen.trace.foreign)
+    return Plan("lanczos", run, chunk, floor)

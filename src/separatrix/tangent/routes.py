@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class Task:
     labels: list[str]
     scale: Tensor
     wanted: Wanted
+    without_rule: set[str] = field(default_factory=set)
+    """Holds "fused" once a fused kernel was found to have no forward-mode rule."""
 
     @property
     def inner(self) -> set[str]:
@@ -65,11 +68,14 @@ def forward_mode(task: Task, x: Tensor, directions: int) -> Iterator[LayerSpectr
         for begin in range(0, len(basis), directions):
             part = basis[begin : begin + directions]
             try:
-                primals, pushed = along(part)
+                with plain_kernels() if task.without_rule else nullcontext():
+                    primals, pushed = along(part)
             except (RuntimeError, NotImplementedError):
-                # fused kernels have no forward-mode rule
+                if task.without_rule:
+                    raise
                 with plain_kernels():
                     primals, pushed = along(part)
+                task.without_rule.add("fused")
             blocks.append(pushed)
         columns = [torch.cat(parts).permute(2, 0, 1) for parts in zip(*blocks, strict=True)]
     return task.finish(columns, primals)

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from separatrix.results.errors import SeparatrixWarning
+from separatrix.results.errors import ArgumentError, SeparatrixWarning
 from separatrix.systems.listing import prepare
 from separatrix.tangent.field import Field
 from separatrix.tangent.inputs import Plane, Points
@@ -60,7 +60,10 @@ def _compute(
         try:
             _fill(problem, route, where, begin, end, field, kinked, first)
         except (RuntimeError, NotImplementedError) as error:
-            other = {"forward": "reverse", "reverse": "loop"}.get(route.method)
+            other = {"forward": "reverse", "reverse": "loop", "lanczos": "reverse"}.get(route.method)
+            if not may_change and "forward AD" in str(error):
+                why = f"{route.method!r}, which an operation has no rule for: {str(error).split('.')[0]}"
+                raise ArgumentError("method", why, "use 'auto' or 'reverse'") from error
             if not may_change or other is None or isinstance(error, torch.OutOfMemoryError):
                 raise
             route = plan(problem, other)

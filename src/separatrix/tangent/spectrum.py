@@ -12,10 +12,11 @@ from torch import Tensor
 
 
 class Wanted(NamedTuple):
-    """How many leading singular vectors to compute, and whether the left ones too."""
+    """How many leading singular vectors to compute, whether the left ones too, and how many values will do (0: all)."""
 
     vectors: int = 0
     left: bool = False
+    values: int = 0
 
 
 class Spectrum(NamedTuple):

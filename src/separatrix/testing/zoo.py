@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from separatrix.systems.loop_modules import Euler, Feedback, Scaled
+from separatrix.testing import zoo_images as images
 from separatrix.testing import zoo_modules as parts
+from separatrix.testing import zoo_sequences as sequences
 
 
 @dataclass(frozen=True)
@@ -115,3 +117,20 @@ register("tuple-output", parts.TupleOutput, (3,), output=0)
 register("euler-step", lambda: Euler(parts.mlp((3, 8, 3), nn.Tanh), 0.5), (3,))
 register("between-scalers", lambda: Scaled(parts.mlp((3, 8, 3), nn.Tanh), [0.5, 0.0, -1.0], [2.0, 1.0, 0.5]), (3,))
 register("feedback", lambda: Feedback([[0.9, 0.2], [-0.2, 0.9]], [[0.0], [1.0]], parts.mlp(_PLANE, nn.Tanh)), (2,))
+
+register("attention", sequences.Attention, (3, 3))
+register("multihead-attention", sequences.MultiheadAttention, (3, 4))
+register("transformer-encoder-layer", sequences.transformer_encoder_layer, (3, 4))
+register("vision-transformer", sequences.VisionTransformer, (1, 4, 4))
+register("token-transformer", sequences.TokenTransformer, (3,), points=sequences.tokens, start="embedding#1")
+register("token-gru", sequences.TokenGRU, (3,), points=sequences.tokens, start="embedding#1", output="logits")
+for _module in (nn.RNN, nn.GRU, nn.LSTM):
+    register(_module.__name__.lower(), lambda kind=_module: sequences.Recurrent(kind), (4, 2))  # type: ignore[misc]
+register("gru-bidirectional", lambda: sequences.Recurrent(nn.GRU, bidirectional=True), (4, 2))
+register("lstm-stacked", lambda: sequences.Recurrent(nn.LSTM, num_layers=2, proj_size=3), (4, 2))
+for _cell in (nn.RNNCell, nn.GRUCell, nn.LSTMCell):
+    register(f"{_cell.__name__.lower()}s", lambda kind=_cell: sequences.RecurrentCells(kind), (4, 2))  # type: ignore[misc]
+register("group-norm", lambda: images.normalised(nn.GroupNorm(2, 4)), (1, 4, 4))
+register("instance-norm", lambda: images.normalised(nn.InstanceNorm2d(4, affine=True)), (1, 4, 4))
+register("u-net", images.UNet, (1, 4, 4))
+register("autoencoder-tied", images.Autoencoder, (5,))
