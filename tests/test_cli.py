@@ -101,7 +101,8 @@ def test_report_on_a_model(folder):
     done = call(
         "report", "mine.py:net", "--data", "mine.py:data", "--resolution", 12, "--out", "sub/r.html", cwd=folder
     )
-    assert "wrote sub/r.html and 2 netCDF files" in done.stdout
+    # the field, its ridges at the last hidden layer and at the output, and the points
+    assert "wrote sub/r.html and 4 netCDF files" in done.stdout
     assert "mine.py:net" in (folder / "sub/r.html").read_text() and "ftle" in done.stderr
 
 

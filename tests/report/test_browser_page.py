@@ -61,7 +61,7 @@ def test_layout_holds_at_both_widths(browser, tmp_path, page, width):
     assert seen["inner"] == width and seen["scroll"] <= width, "the page must not scroll sideways"
     assert seen["wide"] == [] and seen["loaded"] == []
     assert float(seen["body"].removesuffix("px")) >= 15
-    assert len(seen["figures"]) == 13
+    assert len(seen["figures"]) == 15
     boxes = np.array(seen["figures"])
     assert (boxes[:, 0] >= 0).all() and (boxes[:, 2] <= width).all()
     assert ((boxes[:, 2] - boxes[:, 0]) >= min(140, width / 3)).all() and ((boxes[:, 3] - boxes[:, 1]) >= 40).all()

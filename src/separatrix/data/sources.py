@@ -125,7 +125,7 @@ def _checked(problem: Problem) -> Problem:
         if bad.any():
             raise ArgumentError(
                 "data",
-                f"NaN or infinity in {int(bad.sum()):,} of {len(X):,} {name} inputs (first: {int(bad.nonzero()[0])})",
+                f"NaN or infinity in {int(bad.sum()):,} of {len(X):,} {name} inputs",
                 "remove or replace them",
             )
     if problem.X_train.shape[1:] != problem.X_test.shape[1:]:

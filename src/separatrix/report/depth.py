@@ -126,7 +126,8 @@ def _points(context: Context, pace: Pace, results: dict[str, xr.Dataset]) -> Sec
     context.say("figures")
     facts, prose = wording.findings(ds, pictures.endpoint(ds), wrong(context, X, y))
     if share.layers != context.options.layers:
-        prose.append(f"For the sake of time, {ds.sizes['layer']} layers were looked at here.")
+        few = "only the output was" if ds.sizes["layer"] == 1 else f"{ds.sizes['layer']} layers were"
+        prose.append(f"For the sake of time, {few} looked at here.")
     return Section("How exponents are spread", facts=facts, prose=prose, figures=pictures.point_figures(context, ds))
 
 

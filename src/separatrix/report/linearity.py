@@ -12,9 +12,9 @@ from separatrix.tangent.inputs import Plane
 
 PLACES = 8
 """Nodes looked at; one of them may lie on a kink."""
-SHIFT = 1e-6
+SHIFT = 1e-8
 """Distance to the second place beside each, in widths of the plane."""
-SAME = 1e-9
+SAME = 1e-12
 """Relative difference that rounding makes: where there is curvature, the shift makes one of about its own size."""
 
 
