@@ -58,6 +58,7 @@ def test_the_wheel_ships_stubs_types_and_templates(tmp_path):
         "py.typed",
         "data/__init__.pyi",
         "figures/__init__.pyi",
+        "geometry/__init__.pyi",
         "report/templates/page.html",
         "studies/templates/study.html",
         "studies/templates/ledger.html",

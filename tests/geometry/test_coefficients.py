@@ -125,6 +125,10 @@ def test_layers_without_any_flow_have_negative_coefficients():
     # measured beside the theory: -0.9/sqrt(2) = -0.636 for the population, -0.65 for 10 pairs, 99.7 % negative
     assert rho.mean() == pytest.approx(-0.65, abs=0.01) and (rho < 0).mean() == pytest.approx(0.997, abs=0.002)
     assert regression_to_the_mean(g.ravel(), ric.ravel()).bias == pytest.approx(-0.9 / math.sqrt(2), abs=0.005)
+    # with few layers the mean of -c/sqrt(2) is nearer to zero than that of the coefficient
+    g, ric = g[:, :5], ric[:, :5]
+    assert ricci_coefficient(g, ric).rho.mean() == pytest.approx(-0.65, abs=0.01)
+    assert regression_to_the_mean(g, ric).bias.mean() == pytest.approx(-0.62, abs=0.01)
 
 
 def test_aggregate_pools_whole_networks(sums):
@@ -180,6 +184,11 @@ def test_the_chosen_k_is_judged_on_other_networks():
     assert np.isnan(everyone.held_out).all() and (everyone.rho < 0).all()
     nowhere = select_k(np.full((2, 3, 5), np.nan), np.ones((2, 3, 5)))
     assert nowhere.place == -1 and np.isnan(nowhere.rho)
+    # the others do have coefficients, but there is no choice to judge
+    g, ric = rng.standard_normal((2, 3, 6, 5))
+    g[:, :3] = np.nan
+    undecided = select_k(g, ric, on=np.arange(6) < 3)
+    assert undecided.place == -1 and np.isnan(undecided.held_out)
 
 
 def test_bad_arguments(sums):

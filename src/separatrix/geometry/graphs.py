@@ -82,8 +82,10 @@ def graph(neighbours: Neighbours, k: int, convention: str = "union") -> Graph:
     present = (neighbours.rank <= k) & (neighbours.order >= 0)
     indptr = np.concatenate([[0], np.cumsum(present.sum(1))]).astype(np.int64)
     n = neighbours.n
-    arcs = csr_array((np.ones(indptr[-1], np.int8), neighbours.order[present].astype(np.int64), indptr), shape=(n, n))
-    back = arcs.T.tocsr()
+    listed = csr_array((np.ones(indptr[-1], np.int8), neighbours.order[present].astype(np.int64), indptr), shape=(n, n))
+    # transposed twice: sums and products are fast where the columns of each row ascend
+    back = listed.T.tocsr()
+    arcs = back.T.tocsr()
     joined = arcs.multiply(back) if convention == "mutual" else arcs + back
     return _of(joined)
 
@@ -94,8 +96,7 @@ def read_graph(adjacency: Any) -> Graph:
     Parameters
     ----------
     adjacency : Graph, scipy sparse, array or tensor (n, n)
-        Symmetric, not negative, zero on the diagonal. What is stored and not zero is an edge; weights are ignored by
-        none of this package's functions, so only 0 and 1 are allowed.
+        Symmetric, of zeros and ones, zero on the diagonal: weights would not be used, so they are refused.
 
     Raises
     ------
