@@ -45,9 +45,10 @@ STUDY = Study(
         "The coefficient is the correlation over layers l of the total Forman curvature of layer l's neighbour graph "
         "and the growth of the sum of hop distances from layer l to the next. It is judged as the authors' code makes "
         "it (authors-r): arcs and in- plus out-degrees for the curvature, the undirected union for the distances.",
-        "For layers without any flow the coefficient is −c/√2, where c is the correlation of the two sums over "
-        "layers: the growth begins at the very layer whose curvature it is compared with (regression to the mean). "
-        "So every coefficient stands beside permutation nulls and untrained networks.",
+        "For layers without any flow the coefficient is −c/√2 on average, where c is the correlation of the two sums "
+        "over layers: the growth begins at the very layer whose curvature it is compared with (regression to the "
+        "mean; for few layers a little more than that). So every coefficient stands beside permutation nulls and "
+        "untrained networks, and what is left of it is said in the part on networks one by one.",
         "Problems A, B and C are generated here, since the paper shows them without formulas. Fashion-MNIST is the "
         "paper's; of MNIST the test sets are, while the training side has 2,197 digits for 1 against 7 and 1,958 for "
         "6 against 8, a sixth of the paper's: accuracies are lower for it, and networks above 98 % are used there.",

@@ -98,8 +98,10 @@ class Cell:
         return 100 * float(self.ks[place]) / self.points
 
     def sums(self, convention: str = PAPERS, kind: str = "") -> tuple[np.ndarray, np.ndarray]:
-        """Geodesic sums, NaN where a graph is not connected, and curvatures, (k, member, layer).
+        """Geodesic sums, and curvatures, (k, member, layer).
 
+        Sums are NaN where a graph is not connected, and where all points coincide, as behind dead units: one place
+        holds no geometry, and its graph follows from the numbering of the points.
         ``kind`` is empty for the trained networks, ``"_untrained"`` for the same ones before.
         """
         at = CONVENTIONS.index(convention)
@@ -107,7 +109,8 @@ class Cell:
             self.values[f"{name}{kind}"][:, at].swapaxes(0, 1)
             for name in ("geodesic_connected", "unreachable", "curvature")
         )
-        return np.where(cut == 0, whole, np.nan).astype(np.float64), curvature.astype(np.float64)
+        there = (cut == 0) & (self.values[f"unique_rows{kind}"] > 1)
+        return np.where(there, whole, np.nan).astype(np.float64), curvature.astype(np.float64)
 
     def curve(self, convention: str = PAPERS, kind: str = "", *, centred: bool = False) -> np.ndarray:
         """Aggregated coefficient of the networks used, (k,); NaN outside of the range of k."""

@@ -43,7 +43,7 @@ def run(context: Context) -> Part:
         measurements=[*_kinds(found, twins), *_stability(halves), *_local(local)],
         tables=[_table(found, twins), _halves_table(halves), _local_table(found, local)],
         settings={
-            "networks": f"{len(seeds)} of each cell, seeds {seeds[0]} to {seeds[-1]}",
+            "networks": f"{len(seeds)} of each cell, seeds {seeds[0]} to {seeds[-1]}, whatever their accuracy",
             "shuffled labels": "the labels of the training points in random order, the same for all networks",
             "linear": "the same networks without activations; their hidden layers are linear images of the inputs",
             "k": f"the k* that the cell's networks chose in the first stage ({PAPERS})",
@@ -93,7 +93,9 @@ def _halves(found: Cells, results: list[Any]) -> list[tuple[Cell, np.ndarray]]:
         place = cell.best()
         if place >= 0:
             g, ric = (np.moveaxis(data[name].values[:, place], -1, 1) for name in ("geodesic", "curvature"))
-            rows.append((cell, ricci_coefficient(g, ric).rho))
+            # of the same seeds in the first stage: one place, as behind dead units, holds no geometry
+            collapsed = (cell.values["unique_rows"][: len(g)] == 1).any(1)
+            rows.append((cell, np.where(collapsed[:, None], np.nan, ricci_coefficient(g, ric).rho)))
     return rows
 
 
@@ -124,7 +126,8 @@ def _stability(halves: list[tuple[Cell, np.ndarray]]) -> list[Measurement]:
     """How much a coefficient depends on which points are looked at, beside how much networks differ."""
     between = [float(np.nanstd(rho[:, 0], ddof=1)) for _, rho in halves if np.isfinite(rho[:, 0]).sum() > 1]
     within = [_spread(row[1:]) for _, rho in halves for row in rho]
-    pairs = [np.sign(row[1:]) == np.sign(row[0]) for _, rho in halves for row in rho if np.isfinite(row).all()]
+    known = [(row[0], row[1:][np.isfinite(row[1:])]) for _, rho in halves for row in rho if np.isfinite(row[0])]
+    pairs = [np.sign(parts) == np.sign(whole) for whole, parts in known]
     same = np.concatenate([*pairs, np.zeros(0, bool)])
     beside = Baseline("over networks of a cell", float(np.mean(between))) if between else None
     what = "standard deviation of the coefficient over halves of the points"

@@ -19,12 +19,27 @@ def explained(cells: Sequence[Cell], kind: str = "") -> dict[str, float]:
     curves = np.stack([cell.curve(kind=kind) for cell in cells])
     curves = curves[:, np.isfinite(curves).all(0)]
     total = float(((curves - curves.mean(0)) ** 2).sum()) if curves.size else 0.0
-    labels = {
+    groups = _groups(cells)
+    return {name: _between(curves, np.array(of)) / total if total else float("nan") for name, of in groups.items()}
+
+
+def explained_by_chance(cells: Sequence[Cell]) -> dict[str, float]:
+    """The same share, on average, if the curves were dealt to the cells at random: (groups - 1) / (curves - 1).
+
+    More groups explain more by chance, so that shares of groupings are not to be compared without it.
+    """
+    count = len(cells)
+    return {
+        name: (len(set(of)) - 1) / (count - 1) if count > 1 else float("nan") for name, of in _groups(cells).items()
+    }
+
+
+def _groups(cells: Sequence[Cell]) -> dict[str, list[object]]:
+    return {
         "problem": [cell.problem.name for cell in cells],
         "depth": [cell.depth for cell in cells],
         "widths": [cell.widths for cell in cells],
     }
-    return {name: _between(curves, np.array(of)) / total if total else float("nan") for name, of in labels.items()}
 
 
 def _between(curves: np.ndarray, labels: np.ndarray) -> float:

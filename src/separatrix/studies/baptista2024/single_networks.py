@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from separatrix.geometry.coefficients import regression_to_the_mean, ricci_coefficient
-from separatrix.geometry.nulls import permute_layers, permute_pairs
-from separatrix.studies.baptista2024 import network_figures
+from separatrix.geometry.coefficients import ricci_coefficient
+from separatrix.studies.baptista2024 import answer, network_figures
 from separatrix.studies.baptista2024.cells import PAPERS, Cell, Cells, cells
 from separatrix.studies.baptista2024.claims import CLAIMS, EXAMPLES
 from separatrix.studies.baptista2024.measure import CONVENTIONS
+from separatrix.studies.baptista2024.signs import DRAWS, Excess, clustered, discoveries, joined, paired, signs
 from separatrix.studies.ledger import Finding
 from separatrix.studies.measurement import Accept, Baseline, Measurement, between, factor, near, positive
 from separatrix.studies.study import Context, Part, Table
 
 TARGETS = {claim.id: claim.numbers for claim in CLAIMS}
 UNTRAINED = "_untrained"
-DRAWS = 999
-
-
-@dataclass(frozen=True)
-class Signs:
-    """Coefficients of many networks, each with what its permutations give; arrays (network,), without NaN."""
-
-    rho: np.ndarray
-    pairs: np.ndarray
-    """Share of negative coefficients among permutations of the pairs."""
-    layers: np.ndarray
-    """The same among permutations of the layers."""
-    p_pairs: np.ndarray
-    p_layers: np.ndarray
-    bias: np.ndarray
-    """-c / sqrt 2 with the network's own correlation c of the two sums."""
-    lost: int
-    """Networks without a coefficient."""
-
-    @property
-    def negative(self) -> np.ndarray:
-        """Which are below zero."""
-        return self.rho < 0
-
-    def percent(self) -> float:
-        """Share of negative coefficients."""
-        return 100 * float(self.negative.mean()) if len(self.rho) else math.nan
-
-
-def signs(g: np.ndarray, ric: np.ndarray) -> Signs:
-    """Coefficients and nulls of networks from their sums (network, layer)."""
-    rho = ricci_coefficient(g, ric).rho
-    known = np.isfinite(rho)
-    g, ric = g[known], ric[known]
-    pairs, layers = permute_pairs(g, ric, draws=DRAWS), permute_layers(g, ric, draws=DRAWS)
-    bias = regression_to_the_mean(g, ric).bias
-    return Signs(rho[known], pairs.negative, layers.negative, pairs.p, layers.p, bias, int((~known).sum()))
-
-
-def joined(parts: list[Signs]) -> Signs:
-    """All networks of several cells."""
-    names = ("rho", "pairs", "layers", "p_pairs", "p_layers", "bias")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return Signs(**arrays, lost=sum(part.lost for part in parts))
 
 
 def run(context: Context) -> Part:
@@ -80,12 +35,12 @@ def part(found: Cells) -> Part:
     return Part(
         findings=[_disconnected(found, chosen), _negative(found, inside, outside, raw), *_examples(found, chosen)],
         figures=[network_figures.examples(found, chosen), network_figures.shares(found, inside, outside, raw)],
-        tables=[_table(found, inside, outside, raw), _layers(found, chosen)],
+        tables=[answer.table(found, outside, raw), _table(found, inside, outside, raw), _layers(found, chosen)],
         settings={
             "permutations": f"all {math.factorial(4)} and {math.factorial(5)} at five layers, {DRAWS} drawn at eleven",
             "k from other networks": "each random half of a cell's networks at the k that the other half chose",
         },
-        notes=_notes(inside, outside, raw),
+        notes=[*answer.answer(found, outside, raw), *_notes(inside, outside)],
     )
 
 
@@ -113,7 +68,7 @@ def cut_layers(cell: Cell, place: int, kind: str = "", convention: str = PAPERS)
 
 
 def _negative(found: Cells, inside: dict, outside: dict, raw: dict) -> Finding:
-    every, held, before = (joined(list(parts.values())) for parts in (inside, outside, raw))
+    every, held, before = (joined(parts.values()) for parts in (inside, outside, raw))
     judged = not found.short
     target = TARGETS["C8"]["share"]
     rows = [
@@ -122,15 +77,20 @@ def _negative(found: Cells, inside: dict, outside: dict, raw: dict) -> Finding:
                     accept=near(target, 5.0) if judged else None),
         Measurement("negative at a k chosen on other networks", held.percent(), "%", n=len(held.rho), of="networks",
                     lost=held.lost, target=target, baseline=Baseline("untrained networks", before.percent())),
-        _excess("the same, less pairs permuted", held.negative - held.pairs, judged),
-        _excess("the same, less layers permuted", held.negative - held.layers, judged),
-        _excess("the same, less untrained networks", _paired(outside, raw), judged),
+        _excess("the same, less pairs permuted",
+                clustered([one.negative - one.pairs for one in outside.values()]), judged),
+        _excess("the same, less layers permuted",
+                clustered([one.negative - one.layers for one in outside.values()]), judged),
+        _excess("the same, less untrained networks", clustered(paired(outside, raw)), judged),
         Measurement.of_samples("coefficient, k chosen on other networks", held.rho, of="networks",
-                               baseline=Baseline("regression to the mean, −c/√2", _mean(held.bias))),
+                               baseline=Baseline("layers in random order", _mean(held.shuffled))),
+        Measurement.of_samples("−c/√2 of the same layers", held.bias, of="networks"),
         Measurement("p below 0.05, pairs permuted, k chosen on other networks", _percent(held.p_pairs < 0.05), "%",
                     n=len(held.rho), of="networks", baseline=Baseline("by chance, at most", 5.0)),
         Measurement("p below 0.05, layers permuted, k chosen on other networks", _percent(held.p_layers < 0.05), "%",
                     n=len(held.rho), of="networks", baseline=Baseline("by chance, at most", 5.0)),
+        Measurement("the same, with a false discovery rate of 5 % among all of these tests",
+                    100 * discoveries(held.p_layers) / max(len(held.rho), 1), "%", n=len(held.rho), of="networks"),
     ]  # fmt: skip
     for name in CONVENTIONS[1:]:
         other = np.concatenate([ricci_coefficient(*c.held_out(name)[:2]).rho for c in found])
@@ -140,24 +100,14 @@ def _negative(found: Cells, inside: dict, outside: dict, raw: dict) -> Finding:
     return Finding("C8", rows, not_measured=found.short)
 
 
-def _excess(what: str, differences: np.ndarray, judged: bool) -> Measurement:
+def _excess(what: str, excess: Excess, judged: bool) -> Measurement:
     """Mean difference in per cent with two standard errors on both sides; all of them must be above zero."""
-    mean = 100 * _mean(differences)
-    error = 200 * float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.nan
+    mean, error = 100 * excess.mean, 200 * excess.error
     bounds = (mean - error, mean + error) if math.isfinite(error) else None
     accept: Accept | None = positive(whole=True, decisive=True) if judged and bounds else None
-    return Measurement(what, mean, "points", interval=bounds, spread_name="two standard errors" if bounds else "",
-                       n=len(differences), of="networks", accept=accept)  # fmt: skip
-
-
-def _paired(outside: dict, raw: dict) -> np.ndarray:
-    """Signs of trained networks, less the share of negative untrained ones in their cell."""
-    parts = [
-        outside[key].negative - raw[key].negative.mean()
-        for key in outside
-        if len(outside[key].rho) and len(raw[key].rho)
-    ]
-    return np.concatenate([*parts, np.zeros(0)])
+    return Measurement(what, mean, "points", interval=bounds,
+                       spread_name="two standard errors over cells" if bounds else "",
+                       n=excess.networks, of="networks", accept=accept)  # fmt: skip
 
 
 def _examples(found: Cells, chosen: dict) -> list[Finding]:
@@ -200,6 +150,7 @@ def _table(found: Cells, inside: dict, outside: dict, raw: dict) -> Table:
                 _whole(100 * _mean(held.layers)),
                 _whole(before.percent()),
                 _two(_mean(held.rho)),
+                _two(_mean(held.shuffled)),
                 _two(_mean(held.bias)),
                 _two(_mean(before.rho)),
                 _whole(_percent(held.p_pairs < 0.05)),
@@ -207,10 +158,10 @@ def _table(found: Cells, inside: dict, outside: dict, raw: dict) -> Table:
             )
         )
     header = ("cell", "networks", "negative at k*, %", "k from others, %", "pairs permuted, %", "layers permuted, %",
-              "untrained, %", "mean coefficient", "−c/√2", "untrained", "p < 0.05, pairs, %",
+              "untrained, %", "mean coefficient", "layers permuted", "−c/√2", "untrained", "p < 0.05, pairs, %",
               "p < 0.05, layers, %")  # fmt: skip
     return Table(header, rows, "Networks one by one; all but the third column with k from other networks of the cell.",
-                 numbers=range(1, 12))  # fmt: skip
+                 numbers=range(1, 13))  # fmt: skip
 
 
 def _layers(found: Cells, chosen: dict) -> Table:
@@ -227,21 +178,19 @@ def _layers(found: Cells, chosen: dict) -> Table:
                  "layer, whose neighbours are decided by their order.", numbers=(1, 2, 4))  # fmt: skip
 
 
-def _notes(inside: dict, outside: dict, raw: dict) -> list[str]:
-    every, held, before = (joined(list(parts.values())) for parts in (inside, outside, raw))
+def _notes(inside: dict, outside: dict) -> list[str]:
+    every, held = (joined(parts.values()) for parts in (inside, outside))
     if not len(held.rho):
         return ["No network has a coefficient."]
     tests = 2 * len(held.rho)
     return [
-        f"Negative: {every.percent():.0f} % at the k* that the same networks chose, {held.percent():.0f} % at a k "
-        f"chosen on other networks; {100 * _mean(held.layers):.0f} % when the same layers stand in random order, and "
-        f"{before.percent():.0f} % before training, with k chosen the same way.",
-        f"The mean coefficient is {_two(_mean(held.rho))} with k from other networks; regression to the mean alone "
-        f"makes {_two(_mean(held.bias))} of these layers' sums, and the same networks have {_two(_mean(before.rho))} "
-        "before training.",
+        f"At the k* that the same networks chose, {every.percent():.0f} % are negative. Networks without a "
+        f"coefficient, since the graph of some layer is not connected or all points coincide there, are left out: "
+        f"{every.lost:,} at k*, {held.lost:,} at a k chosen on other networks.",
         f"The order of the layers, which is what a flow is about, is told from a random one (p < 0.05) in "
         f"{_percent(held.p_layers < 0.05):.0f} % of the networks; {tests:,} tests were made here, and one in twenty is "
-        "below 0.05 by chance. With five layers no p is below 1/24 (pairs) or 1/120 (layers).",
+        f"below 0.05 by chance. Held to a false discovery rate of 5 %, {discoveries(held.p_layers):,} of the "
+        f"{len(held.rho):,} networks are left. With five layers no p is below 1/24 (pairs) or 1/120 (layers).",
     ]
 
 
