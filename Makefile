@@ -8,6 +8,9 @@ BIN := .venv/bin
 SEPARATRIX_DATA ?= $(abspath $(firstword $(wildcard data ../shared/data) data))
 export SEPARATRIX_DATA
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# worker processes of the tests, and one thread for each
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 SEPARATRIX_TEST_THREADS=1
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] || n=4; echo $$n)
 
 .PHONY: demo test lint bench pictures clean
 .DEFAULT_GOAL := demo
@@ -16,7 +19,7 @@ demo: .venv/.installed
 	$(BIN)/separatrix report --out demo/report.html
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -80,3 +80,20 @@ def test_tied_parameters_stay_tied():
 def test_members_of_different_kinds_are_refused(others):
     with pytest.raises(sx.ArgumentError, match=r"^members"):
         Stack([net(), *others] if others else [])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (nn.LeakyReLU(0.01), nn.LeakyReLU(0.5)),
+        (nn.MultiheadAttention(4, 2), nn.MultiheadAttention(4, 1)),
+        (nn.RNN(2, 3), nn.RNN(2, 3, nonlinearity="relu")),
+        (nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3, padding=1)),
+        (nn.TransformerEncoderLayer(4, 2, 6), nn.TransformerEncoderLayer(4, 2, 6, activation="gelu")),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_members_with_other_settings_are_refused(one, other):
+    # same names, same shapes, another function
+    with pytest.raises(sx.ArgumentError, match=f"member 1 whose .*{type(one).__name__}.* has other settings"):
+        Stack([nn.Sequential(nn.Linear(2, 2), one), nn.Sequential(nn.Linear(2, 2), other)])

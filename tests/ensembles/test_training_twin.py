@@ -56,6 +56,40 @@ class Convolution(nn.Module):
         return self.last(F.silu(self.norm(self.conv(x[:, None]))).flatten(1))
 
 
+class Recurrent(nn.Module):
+    """A recurrent part, which torch.vmap cannot batch, behind batch statistics."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.norm, self.kind, self.last = nn.BatchNorm1d(3), kind(1, 4), nn.Linear(4, 3)
+        self.double()
+
+    def forward(self, x):
+        steps = self.norm(x).T[..., None]
+        if isinstance(self.kind, nn.RNNBase):
+            return self.last(self.kind(steps)[0][-1])
+        state = None
+        for step in steps:
+            state = self.kind(step, state)
+        return self.last(state[0])
+
+
+class Unbatchable(nn.Module):
+    """An operation without a batching rule that no module tells of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+        inner = nn.GRU(1, 3).double()
+        self.weights = nn.ParameterList([nn.Parameter(p.detach()) for p in inner.parameters()])
+        self.double()
+
+    def forward(self, x):
+        start = x.new_zeros(1, len(x), 3)
+        weights = list(self.weights)
+        return torch._VF.gru(self.norm(x).T[..., None], start, weights, True, 1, 0.0, False, False, False)[0][-1]
+
+
 def data(classes: bool, count: int = 70):
     g = torch.Generator().manual_seed(5)
     X = torch.randn(count, 3, generator=g, dtype=torch.float64)
@@ -84,6 +118,13 @@ CASES = {
     "convolution": (Convolution, F.cross_entropy, True, "vmap"),
 }
 
+APART = {
+    "lstm": partial(Recurrent, nn.LSTM),
+    "gru": partial(Recurrent, nn.GRU),
+    "lstm cell": partial(Recurrent, nn.LSTMCell),
+    "no module": Unbatchable,
+}
+
 
 def worst(trained, alone_ones) -> float:
     return max(
@@ -108,6 +149,22 @@ def test_members_equal_training_alone(alone, case, optimizer, shuffle):
     x = data(classes)[0]
     expected = torch.stack([network(x) for network, _ in ones])
     torch.testing.assert_close(trained.stack(x), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shuffle", ["shared", "private"])
+@pytest.mark.parametrize("name", APART)
+def test_networks_that_cannot_be_vectorised_are_trained_in_turn(alone, name, shuffle):
+    common = {"loss": F.cross_entropy, "optimizer": OPTIMIZERS["adam"], "epochs": 2, "batch_size": 16}
+    trained = sx.ensembles.train(
+        APART[name], data(True, 40), seeds=[3, 1], shuffle=shuffle, shuffle_seed=9, validation=data(True, 20), **common
+    )
+    seeds = [(3, 3), (1, 1)] if shuffle == "private" else [(3, 9), (1, 9)]
+    ones = [alone(APART[name], data(True, 40), seed, order_seed=order, **common) for seed, order in seeds]
+    assert trained.history.attrs["method"] == "members in turn"
+    assert worst(trained, ones) < 1e-10
+    for network, (other, _) in zip(trained.members, ones, strict=True):
+        for mine, theirs in zip(network.buffers(), other.buffers(), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"sgd", "adam", "rmsprop"}))

@@ -47,7 +47,7 @@ def test_a_result_read_from_a_file_draws_the_same(known_field, spoil, tmp_path):
         assert [t.get_text() for t in a.texts] == [t.get_text() for t in b.texts]
 
 
-@pytest.mark.parametrize("name", ["NONFINITE", "MISSING", "SINGULAR", "BELOW_PRECISION"])
+@pytest.mark.parametrize("name", ["NONFINITE", "MISSING", "SINGULAR", "BELOW_PRECISION", "UNCONVERGED"])
 def test_what_status_forbids_is_hatched_and_counted(known_field, spoil, name):
     ax = field(spoil(known_field(), name))
     assert drawn(ax).mask[:5, :4].all() and drawn(ax).mask.sum() == 20

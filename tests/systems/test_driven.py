@@ -226,6 +226,7 @@ def test_it_says_what_it_is():
         (lambda: Loop(nn.GRU(2, 3), torch.zeros(6, 5, 2)), r"^u: got shape \(6, 5, 2\); give a number"),
         (lambda: Loop(nn.LSTM(2, 3), recording(), dim=3), r"^dim: got 3; a state of this LSTM has 6 components"),
         (lambda: Loop(nn.GRUCell(2, 3), recording(), shape=(1, 3)), r"^shape: got \(1, 3\); a state of this GRU"),
+        (lambda: Loop(torch.jit.script(nn.LSTM(2, 3)), recording()), r"^f: got a scripted LSTM; give the nn.Module"),
         (lambda: Loop(lambda x, h: h, recording()), r"^f: got a function of \(x, h\), with the state second"),
     ],
 )  # fmt: skip

@@ -173,11 +173,11 @@ class Counted(System):
 
 
 def test_primal_is_computed_once_on_the_batch_as_it_is():
-    system, x, v = Counted(), X.repeat(1000, 1), V.repeat(1, 1000, 1)
+    system, x, v = Counted(), X.repeat(2000, 1), V.repeat(1, 2000, 1)
     system.tangent(x, v, 0)
-    assert system.shapes == [(4000, 3)] * 2  # once to look at its operations
+    assert system.shapes == [(8000, 3)] * 2  # once to look at its operations
     system.tangent(x, v, 1)
-    assert system.shapes == [(4000, 3)] * 3
+    assert system.shapes == [(8000, 3)] * 3
 
 
 def test_small_states_are_carried_by_rows_once_these_have_agreed():

@@ -25,7 +25,7 @@ def residual_network():
     """A small copy of ResNet-18, points, and what the dense route says of them."""
     model = ResNet18(20, width=4).double()
     x = torch.randn(2, 3, 32, 32, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
-    options = {"layers": ["stages.1#1", "output"], "k": 3}
+    options = {"layers": ["stages.2#1", "output"], "k": 3}
     return model, x, options, sx.ftle(model, x, method="reverse", memory="4GB", directions=True, **options)
 
 

@@ -58,6 +58,28 @@ def test_ties_of_a_maximum_are_kinks_unless_nothing_moves_them():
     assert sx.ftle(Dead(), x).status.values.ravel().tolist() == [Status.NONSMOOTH, Status.NONSMOOTH, Status.SINGULAR]
 
 
+@pytest.mark.parametrize("method", ["forward", "reverse", "lanczos"])
+@pytest.mark.parametrize(
+    "kink",
+    [
+        lambda x: x.clamp(min=0),
+        lambda x: torch.clamp(x, -1, 0.0),
+        lambda x: torch.clamp_min(x, 0),
+        lambda x: torch.maximum(x, 0.5 * x),
+        lambda x: torch.max(2 * x, x),
+        lambda x: torch.minimum(x, torch.zeros_like(x)),
+    ],
+    ids=["clamp", "torch.clamp", "clamp_min", "maximum", "max", "minimum"],
+)
+def test_clamped_values_and_the_larger_of_two_have_kinks(kink, method):
+    # at the second point the first component sits on the kink; what does not move parts nothing
+    x = torch.tensor([[0.3, -0.2, 1.0], [0.0, -0.3, 2.0], [-0.4, 0.2, 3.0]], dtype=torch.float64)
+    field = sx.ftle(lambda x: kink(x[:, :2]) + x[:, 2:], x, method=method)
+    assert field.status.values.ravel().tolist() == [Status.OK, Status.NONSMOOTH, Status.OK]
+    field = sx.ftle(lambda x: kink(x[:, :2] - x[:, :2]) + x[:, 2:], x, method=method)
+    assert (field.status == Status.OK).all()
+
+
 def test_bottlenecks_have_missing_indices():
     model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1), nn.Tanh(), nn.Linear(1, 4)).double()
     field = sx.ftle(model, torch.randn(4, 3, dtype=torch.float64), layers="all", k="all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from separatrix.results.errors import ArgumentError
+
+NO_RULE = "Batching rule not implemented"
+"""What ``torch.vmap`` says of an operation that it cannot batch."""
 
 
 class Stack(nn.Module):
@@ -107,13 +111,19 @@ class Stack(nn.Module):
             return functional_call(self.network, state, (x,))
 
         stacked = _tensors(self.network)
-        try:
-            return torch.vmap(one, in_dims=(0, None), randomness="different")(stacked, x)
-        except RuntimeError as error:
-            if "Batching rule not implemented" not in str(error):
-                raise
+        if not has_recurrence(self.network):
+            try:
+                return torch.vmap(one, in_dims=(0, None), randomness="different")(stacked, x)
+            except RuntimeError as error:
+                if NO_RULE not in str(error):
+                    raise
         values = [one({name: t[place] for name, t in stacked.items()}, x) for place in range(len(self))]
         return tree_map(lambda *same: torch.stack(same), *values)
+
+
+def has_recurrence(network: nn.Module) -> bool:
+    """Whether it has recurrent parts that ``torch.vmap`` cannot batch: known without a try, which leaves traces."""
+    return any(isinstance(part, nn.RNNBase | nn.LSTMCell) for part in network.modules())
 
 
 def filled(pattern: nn.Module, values: dict[str, Tensor]) -> nn.Module:
@@ -151,4 +161,21 @@ def _difference(first: nn.Module, other: nn.Module) -> str | None:
         if tensor.device != theirs[name].device:
             return f"{name} is on {theirs[name].device}"
     kinds = [[(type(part), part.training) for part in module.modules()] for module in (first, other)]
-    return None if kinds[0] == kinds[1] else "layers or their modes differ"
+    if kinds[0] != kinds[1]:
+        return "layers or their modes differ"
+    for (name, part), same in zip(first.named_modules(), other.modules(), strict=True):
+        if _settings(part) != _settings(same):
+            return f"{type(part).__name__} {name!r} has other settings"
+    return None
+
+
+def _settings(part: nn.Module) -> tuple[str, dict[str, Any]]:
+    """What a layer does besides its weights: what it prints, and for torch's own layers its plain attributes."""
+    plain: dict[str, Any] = {}
+    if type(part).__module__.startswith("torch.nn."):
+        for name, value in vars(part).items():
+            if isinstance(value, bool | int | float | str | tuple):
+                plain[name] = value
+            elif inspect.isroutine(value):
+                plain[name] = getattr(value, "__name__", "")
+    return part.extra_repr(), plain

@@ -141,7 +141,8 @@ def train(
         are those of its last epoch.
     method : {"auto", "products", "vmap"}
         Batched matrix products for plain chains of linear layers and elementwise activations, ``torch.vmap`` for all
-        others.
+        others; what that cannot batch (torch's recurrent layers) takes the members in turn, which is not faster than
+        a loop. The history names what was used.
     memory : int, float or str
         Budget of weights, gradients, optimizer memory and activations; members that do not fit beside one another are
         trained after one another.
@@ -222,9 +223,10 @@ def train(
     with torch.random.fork_rng(devices=[]), torch.no_grad(), track(progress, epochs * len(seeds), "train") as advance:
         torch.manual_seed(shuffle_seed)
         for at in range(0, len(members), chunk):
-            done += _train_chunk(members[at : at + chunk], layers, task, seeds, at, histories, advance)
+            some, used = _train_chunk(members[at : at + chunk], layers, task, seeds, at, histories, advance)
+            done += some
     history = histories.dataset(
-        method="products" if layers else "vmap",
+        method=used,
         model=members[0],
         epochs=epochs,
         batch_size=batch_size,
@@ -248,8 +250,8 @@ def _train_chunk(
     first: int,
     histories: Histories,
     advance: Callable[[int], None],
-) -> list[nn.Module]:
-    """Train some members side by side; rows ``first`` and on of the histories are theirs."""
+) -> tuple[list[nn.Module], str]:
+    """Train some members side by side; rows ``first`` and on of the histories are theirs. Returns how, too."""
     stack = Stack(members)
     weights = Weights(stack, task.optimizer)
     scheduler = task.schedule(weights.optimizer) if task.schedule else None
@@ -279,4 +281,4 @@ def _train_chunk(
                 weights.keep(~ended)
             if not len(weights.active):
                 break
-    return weights.members()
+    return weights.members(), route.method

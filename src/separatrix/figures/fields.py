@@ -35,8 +35,8 @@ def field(
     """Draw a field over a grid or plane.
 
     Stretch and exponent are signed: their colours part at 0, blue where perturbations shrink and red where they grow.
-    Nodes whose status forbids the number (no such singular value, below precision, not finite) are left out and show
-    the hatched ground; a note says how many and why.
+    Nodes whose status forbids the number (no such singular value, below precision, not finite, not converged) are left
+    out and show the hatched ground; a note says how many and why.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from separatrix.results.errors import ArgumentError
 if TYPE_CHECKING:
     import xarray as xr
 
-FORBIDDEN = ("below_precision", "singular", "missing", "nonfinite")
+FORBIDDEN = ("below_precision", "singular", "missing", "nonfinite", "unconverged")
 """Meanings of ``status`` under which a number is not shown."""
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")

@@ -119,6 +119,29 @@ def function_kinks(function: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     return found[1](args, kwargs) if found else ()
 
 
+_CLAMPS = frozenset(f"{name}{end}" for name in ("clamp", "clip", "clamp_min", "clamp_max") for end in ("", "_"))
+_LARGER = frozenset({"maximum", "minimum", "fmax", "fmin"})
+
+
+def clamp_bounds(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Kinks:
+    """Numbers that one call clamps its input between; empty for other functions."""
+    if getattr(function, "__name__", "") not in _CLAMPS:
+        return ()
+    return tuple(float(v) for v in (*args[1:], *kwargs.values()) if isinstance(v, int | float))
+
+
+def compared(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, Tensor] | None:
+    """The two tensors of which one call takes the larger or smaller entries, or None for other functions."""
+    both = [*args[:2], *kwargs.values()][:2]
+    name = getattr(function, "__name__", "")
+    if len(both) < 2 or not (name in _LARGER or name in ("max", "min")):
+        return None
+    first, second = both
+    return (first, second) if isinstance(first, Tensor) and isinstance(second, Tensor) else None
+
+
 def closed_form(activation: Callable[[Tensor], Tensor]) -> str | None:
     """Name of an activation whose slope follows from its value: tanh, sigmoid or relu; else None."""
     kind = type(activation) if isinstance(activation, nn.Module) else activation

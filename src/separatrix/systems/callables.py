@@ -23,7 +23,11 @@ def signature_of(f: object, argument: str) -> inspect.Signature | None:
     if isinstance(f, type) or not callable(f):
         got = f"the class {f.__name__}" if isinstance(f, type) else type(f).__name__
         raise ArgumentError(argument, got, "give a function of a batch, or an instance of nn.Module")
-    target: Any = f.forward if isinstance(f, nn.Module) else f
+    target: Any = getattr(f, "forward", None) if isinstance(f, nn.Module) else f
+    if target is None:
+        # torch.jit hides the forward of a module with several signatures, such as its recurrent ones
+        kind = getattr(f, "original_name", type(f).__name__)
+        raise ArgumentError(argument, f"a scripted {kind}", "give the nn.Module that it was made of")
     try:
         return inspect.signature(target)
     except (ValueError, TypeError):

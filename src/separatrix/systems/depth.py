@@ -109,9 +109,9 @@ def _segments(seen: Anatomy, layers: str | list[str]) -> tuple[list, list[str]]:
     if steps is None:
         raise ArgumentError(
             "model",
-            f"a {seen.kind} in which the signal branches between its layers",
-            "Depth takes chains of layers that everything passes through (put a residual branch into a module of its "
-            "own); ftle handles any module",
+            f"a {seen.kind} whose layers are no chain: between them the signal branches, or is indexed or combined",
+            "Depth takes chains of layers that everything passes through (put a residual branch, or an x[:, -1], into "
+            "a module of its own); ftle handles any module",
         )
     chosen = [r for r in seen.select(layers) if r.label != "output"]
     off = [r.label for r in chosen if not r.cut]

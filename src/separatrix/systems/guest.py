@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from separatrix.results.errors import ArgumentError
 from separatrix.systems.callables import refuse_training
+from separatrix.systems.flags import EXACT
 from separatrix.systems.trace import first_tensor, named_modules, tap
 
 Output = Callable[[Any], Tensor] | str | int | None
@@ -207,9 +208,6 @@ class Guest:
         The random generators and all flags are restored at the end.
         """
         device = self.device.type if self.device is not None else "cpu"
-        cudnn = torch.backends.cudnn.allow_tf32
-        matmul = torch.get_float32_matmul_precision()
-        fast = torch.backends.mha.get_fastpath_enabled()
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng(devices=[self.device] if device == "cuda" else []))
             stack.enter_context(torch.inference_mode(False))
@@ -217,16 +215,8 @@ class Guest:
             stack.enter_context(torch.enable_grad())
             if "torch._dynamo" in sys.modules:  # without it nothing can have been compiled
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
-            try:
-                # a transformer layer's fast path does not call the modules inside it
-                torch.backends.mha.set_fastpath_enabled(False)
-                torch.backends.cudnn.allow_tf32 = False
-                torch.set_float32_matmul_precision("highest")
-                yield
-            finally:
-                torch.backends.cudnn.allow_tf32 = cudnn
-                torch.set_float32_matmul_precision(matmul)
-                torch.backends.mha.set_fastpath_enabled(fast)
+            stack.enter_context(EXACT)
+            yield
 
 
 def _as_written(model: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import jvp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from separatrix.systems.flags import PLAIN
 
 _NATIVE = frozenset({"aten", "prim", "prims"})
 
@@ -137,15 +138,7 @@ def is_foreign(run: Callable[[], Any]) -> bool:
 @contextmanager
 def plain_kernels() -> Iterator[None]:
     """Switch off fused kernels (oneDNN, cuDNN, flash attention, transformer fast path): most have no forward rule."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    backends: list[Any] = [torch.backends.mkldnn, torch.backends.cudnn]
-    with ExitStack() as stack:
-        for backend in backends:
-            stack.callback(setattr, backend, "enabled", backend.enabled)
-            backend.enabled = False
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
-        torch.backends.mha.set_fastpath_enabled(False)
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+    with PLAIN:
         yield
 
 

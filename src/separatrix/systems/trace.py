@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from separatrix.systems.activations import function_kinks, function_name
+from separatrix.systems.activations import clamp_bounds, compared, function_kinks, function_name
 from separatrix.systems.graph import Edge, edge_of
 
 _RESHAPES = {
@@ -91,6 +91,8 @@ class Trace:
     """Whether some operation comes from outside PyTorch, so that forward mode would lose its tangent."""
     kinked: bool = False
     """Whether some operation is not differentiable everywhere."""
+    clamped: bool = False
+    """Whether a value is clamped, or the larger of two is taken: a kink, or a guard that is never reached."""
     products: list[tuple[Edge | None, Call | None]] = field(default_factory=list)
     """Where ``F.linear`` and the like were called on parameters outside torch's own modules, and within which call."""
 
@@ -242,6 +244,7 @@ class _Recorder(TorchFunctionMode):
             self.mark(value[0] if packed else value)  # batch sizes follow from the lengths
             name = getattr(func, "__name__", "")
             self.trace.kinked |= bool(function_kinks(func, args, kwargs)) or "max_pool" in name or "rnn_relu" in name
+            self.trace.clamped |= bool(clamp_bounds(func, args, kwargs)) or compared(func, args, kwargs) is not None
             parent = self.stack.frames[-1][2] if self.stack.frames else None
             if func in _PRODUCTS and not self.stack.within_torch and self._is_weight(args, kwargs):
                 self.trace.products.append((edge_of(value), parent))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from separatrix.systems.activations import Kinks, function_kinks
+from separatrix.systems.activations import Kinks, clamp_bounds, compared, function_kinks
 from separatrix.systems.guest import Guest
 from separatrix.systems.modes import plain_kernels
 
@@ -79,9 +79,12 @@ class _Watch(TorchFunctionMode):
         elif name == "rnn_relu" and args[2] is not None and isinstance(args[2], list | tuple):
             self._layers(*args)
         elif isinstance(value, Tensor) and value.ndim and len(value) == len(self.met):
-            kinks = function_kinks(func, args, kwargs)
+            kinks = function_kinks(func, args, kwargs) or clamp_bounds(func, args, kwargs)
+            both = compared(func, args, kwargs)
             if kinks:
                 self._components(value, kinks)
+            elif both is not None:
+                self._ties(*both)
             elif "max_pool" in name:
                 self._windows(value, args, kwargs)
         return func(*args, **kwargs)
@@ -98,6 +101,13 @@ class _Watch(TorchFunctionMode):
             on = primal == at
             if bool(on.any()):
                 self.met = self.met | (on & (tangent != 0)).flatten(1).any(1)
+
+    def _ties(self, first: Tensor, second: Tensor) -> None:
+        """Entries of two tensors that are equal, and that the perturbation parts."""
+        (a, moved_a), (b, moved_b) = self._split(first), self._split(second)
+        parted = (a == b) & (~torch.isclose(moved_a, moved_b, rtol=1e-4, atol=0) if self.moving else True)
+        if parted.ndim and len(parted) == len(self.met):
+            self.met = self.met | parted.flatten(1).any(1)
 
     def _recurrent(self, x: Tensor, h: Tensor, weights: Sequence[Any]) -> Tensor:
         """One time step of a recurrent ReLU network, which torch computes in one operation."""

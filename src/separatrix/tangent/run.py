@@ -53,7 +53,7 @@ def _compute(
     if route.workers > 1 and pairs > route.chunk:
         _on_all_cores(problem, route, where, field, advance)
         return route
-    kinked = not route.method.startswith("chain") and problem.seen.trace.kinked
+    kinked = not route.method.startswith("chain") and (problem.seen.trace.kinked or problem.seen.trace.clamped)
     begin = 0
     while begin < pairs:
         end = _end(begin, pairs, count, route.chunk)
@@ -159,7 +159,7 @@ def _in_double(double: Problem, lost: Tensor, where: Plane | Points, field: Fiel
         route = plan(alone, method)
         for part in lost[of == member].split(route.chunk):
             x = prepare(alone.guest, where.at(part % len(where)))
-            _store(alone, route, x, part, field, double.seen.trace.kinked)
+            _store(alone, route, x, part, field, double.seen.trace.kinked or double.seen.trace.clamped)
 
 
 def _graded(double: Problem, lost: Tensor, where: Plane | Points, field: Field) -> None:

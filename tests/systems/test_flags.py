@@ -1,0 +1,58 @@
+"""Settings of the whole process are as before, whoever else changes them meanwhile."""
+
+import pytest
+import torch
+
+from separatrix.systems.flags import EXACT, PLAIN
+
+
+def settings():
+    backends = torch.backends
+    return {
+        "mkldnn": backends.mkldnn.enabled,
+        "cudnn": backends.cudnn.enabled,
+        "tf32": backends.cudnn.allow_tf32,
+        "fast": backends.mha.get_fastpath_enabled(),
+        "flash": backends.cuda.flash_sdp_enabled(),
+        "math": backends.cuda.math_sdp_enabled(),
+        "efficient": backends.cuda.mem_efficient_sdp_enabled(),
+        "products": torch.get_float32_matmul_precision(),
+    }
+
+
+@pytest.fixture
+def relaxed():
+    """Settings of a caller who prefers speed, every one of them different from what is made of it."""
+    torch.set_float32_matmul_precision("high")
+    before = settings()
+    yield before
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(("context", "changed"), [(PLAIN, "mkldnn"), (EXACT, "products")], ids=["plain", "exact"])
+def test_the_last_one_out_restores_what_the_first_one_found(relaxed, context, changed):
+    # as two threads do, the second of which comes before the first one goes
+    context.__enter__()
+    inside = settings()
+    assert inside[changed] != relaxed[changed] and inside["fast"] is False
+    context.__enter__()
+    context.__exit__()
+    assert settings() == inside
+    context.__exit__()
+    assert settings() == relaxed
+
+
+def test_both_may_overlap(relaxed):
+    EXACT.__enter__()
+    PLAIN.__enter__()
+    EXACT.__exit__()
+    assert settings()["fast"] is False
+    PLAIN.__exit__()
+    assert settings() == relaxed
+
+
+@pytest.mark.parametrize("context", [PLAIN, EXACT], ids=["plain", "exact"])
+def test_an_exception_restores_them_too(relaxed, context):
+    with pytest.raises(KeyError), PLAIN, context:
+        raise KeyError
+    assert settings() == relaxed
