@@ -141,4 +141,4 @@ def test_the_demonstration(tmp_path):
     text = (tmp_path / "demo.html").read_text()
     assert "Multilayer perceptron on disc" in text and "Multilayer perceptron on digits" in text
     assert "could not be made" not in text and done.stderr == ""
-    assert len(list(tmp_path.glob("demo-*.nc"))) == 4
+    assert len(list(tmp_path.glob("demo-*.nc"))) == 12

@@ -83,6 +83,7 @@ def test_samples_are_summed_up_and_lost_ones_are_counted():
         (1437.0, None, "1,437"),
         (12345.6, 100.0, "12,346"),
         (3.2e-15, None, "3.20×10⁻¹⁵"),
+        (5e-324, 5e-324, "4.9×10⁻³²⁴"),
         (2.5e9, None, "2.50×10⁹"),
         (math.nan, None, "NaN"),
         (-math.inf, None, "−∞"),

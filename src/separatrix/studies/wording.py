@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 
 from separatrix.studies.measurement import Accept, Baseline, Measurement
 
@@ -17,7 +18,7 @@ def number(value: float, spread: float | None = None) -> str:
     largest = max(abs(value), size)
     if largest and (largest >= 1e6 or largest < 1e-4):
         shift = math.floor(math.log10(largest))
-        digits = f"{value / 10**shift:.{max(0, min(places + shift, 3))}f}×10{str(shift).translate(_HIGH)}"
+        digits = f"{Decimal(value).scaleb(-shift):.{max(0, min(places + shift, 3))}f}×10{str(shift).translate(_HIGH)}"
     else:
         digits = f"{value:,.{max(0, min(places, 6))}f}"
     if not any(d in "123456789" for d in digits.split("×")[0]):
