@@ -174,8 +174,8 @@ def _rows(ds: xr.Dataset) -> tuple[list[tuple[str, str]], list[list[str]]]:
         rows.append(own + rest)
     place = _middle(ds)
     row = rows[place]
-    beside = f"; untrained {_number(one['untrained'][place])}" if "untrained" in one else ""
-    return [(f"Ricci coefficient at k = {row[0]}", f"{row[2]} (without a flow {row[3]}{beside})")], rows
+    beside = f", untrained {_number(one['untrained'][place])}" if "untrained" in one else ""
+    return [(f"Ricci coefficient at k = {row[0]}; without a flow {row[3]}{beside}", row[2])], rows
 
 
 def _figures(context: Context, ds: xr.Dataset) -> list[Figure]:
