@@ -256,9 +256,9 @@ def test_sarle():
     assert math.isnan(losses.sarle(np.ones(10)))
 
 
-SMALL = {"members": 40, "steps": 80, "tangent_steps": 40, "record": 10, "at": (20, 40), "null_members": 4}
+SMALL = {"members": 40, "steps": 40, "tangent_steps": 20, "record": 5, "at": (10, 20), "null_members": 4}
 RUNS = [
-    (GRID, base(2, "tanh", "sin(2πx)", **SMALL, frames=1, singular_until=20)),
+    (GRID, base(2, "tanh", "sin(2πx)", **SMALL, frames=1, singular_until=10)),
     (ALIKE, base(2, "softplus", "sin(2πx)", **SMALL)),
     (ALIKE, base(2, "tanh", "sin(2πx)", **SMALL, rate=0.1)),
 ]
@@ -311,6 +311,6 @@ def test_every_part_gives_what_it_owes(store):
 def test_singular_values_bound_partial_sums(found):
     cell = found.cells[0]
     exact = cell.data["singular_stretch"][:, 0]
-    own = cell.exponents(20) * 20
+    own = cell.exponents(10) * 10
     assert (np.cumsum(own, 1) <= np.cumsum(exact, 1) + 1e-6).all()
     assert own.sum(1) == pytest.approx(exact.sum(1), abs=1e-6)

@@ -71,7 +71,7 @@ def dense_maps(run, state, steps):
     return maps, torch.stack(path), [float(loss(p)) for p in path]
 
 
-@pytest.mark.parametrize("activation", SMOOTH)
+@pytest.mark.parametrize("activation", ["tanh", "softplus"])
 def test_early_tangents_agree_with_a_dense_loop(activation):
     run, system, states = setup(activation=activation)
     frames = frames_of(states)

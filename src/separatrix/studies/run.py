@@ -16,7 +16,7 @@ from separatrix.results.progress import Progress
 from separatrix.studies.ledger import Claim, Entry, Ledger
 from separatrix.studies.study import SCALES, Context, MissingData, Part, Piece, Scale, Study
 
-NAMES = ("storm2024", "drgona2022", "baptista2024")
+NAMES = ("storm2024", "drgona2022", "baptista2024", "sharafi2025")
 """Modules of this package that hold a ``STUDY``."""
 
 
