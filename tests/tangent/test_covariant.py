@@ -279,6 +279,17 @@ def test_singular_steps_are_counted_and_do_not_blow_up():
     assert np.isfinite(zero.local_growth).all() and float(zero.local_growth[0, 5, 0]) < -30
 
 
+def test_pivots_at_the_floor_one_after_another_do_not_overflow():
+    # 1 / floor to the power of 40
+    r = torch.diag(torch.ones(39).double(), 1) + 1e-14 * torch.eye(40).double()
+    end = random_end(2, 40, 0)
+    c, growth = step_back(torch.stack([r, torch.eye(40).double()]), end)
+    assert torch.isfinite(c).all() and not c.tril(-1).any()
+    torch.testing.assert_close(r @ c[0], end[0] * growth[0].exp(), rtol=0, atol=1e-15)
+    assert growth[0, -1] < -39 * 14 * math.log(10) * 0.9
+    torch.testing.assert_close(c[1], end[1], rtol=0, atol=1e-15)
+
+
 def test_an_orbit_that_ends_after_the_window_ends_all_the_same():
     found = covariant(Map(lambda x: 3.9 * x * (1 - x)), matrix([[0.3], [3.0]]), steps=4, spinup=0, spindown=30)
     assert found.status[:, 0].values.tolist()[1] == OrbitStatus.NONFINITE and np.isnan(found.exponent[1]).all()
@@ -359,6 +370,7 @@ def test_the_result_follows_the_schema_and_survives_its_file(tmp_path):
         ({"vectors": 0}, r"^vectors: got 0"),
         ({"every": "all"}, r"^every: got 'all'"),
         ({"k": 3}, r"^k: got 3; the state has 2 components"),
+        ({"seed": 1.5}, r"^seed: got 1.5"),
         ({"tolerance": 0}, r"^tolerance: got 0"),
         ({"tolerance": 1.0}, r"^tolerance: got 1.0"),
         ({"memory": 1000}, r'^memory: got a budget of 1,000 bytes; this run holds .* give memory="'),

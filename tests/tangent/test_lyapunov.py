@@ -318,6 +318,7 @@ def test_frames_are_orthonormal_however_singular_the_columns():
         ({"transient": -1}, r"^transient: got -1"),
         ({"every": 0}, r"^every: got 0"),
         ({"seeds": 0}, r"^seeds: got 0"),
+        ({"seed": "one"}, r"^seed: got 'one'"),
         ({"k": 0}, r"^k: got 0; the state has 2 components"),
         ({"k": 3}, r"^k: got 3"),
         ({"k": "most"}, r"^k: got 'most'"),

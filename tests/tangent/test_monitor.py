@@ -115,7 +115,7 @@ def test_growth_is_that_of_the_whole_optimizer_step(name, clip):
         found = loop.run(1, clip=clip)[0]
     assert found["first_step"] == 5
     measured = torch.tensor([found["window_ftle_1"], found["window_ftle_2"]], dtype=torch.float64)
-    torch.testing.assert_close(measured, logs / 5, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(measured, logs.sort(descending=True).values / 5, rtol=1e-5, atol=1e-6)
 
 
 def test_quadratic_loss_is_exact():
@@ -312,6 +312,7 @@ def test_exploding_runs_say_so_and_the_next_window_begins_anew():
         ({"window": 10, "every": 5}, "every"),
         ({"mode": "fast"}, "mode"),
         ({"clip": -1.0}, "clip"),
+        ({"seed": 0.5}, "seed"),
         ({"model": lambda x: x}, "model"),
         ({"model": nn.Linear(2, 1).half()}, "model"),
         ({"loss": 3}, "loss"),

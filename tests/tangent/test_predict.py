@@ -141,6 +141,49 @@ def test_runs_that_diverged_count_as_high():
     assert float(found.auc.sel(indicator="exploded").item()) > 0.95
 
 
+def test_a_loss_that_is_gone_is_the_largest():
+    """Half of the runs have diverged at the step, and their losses are NaN; the others say nothing."""
+    rng = np.random.default_rng(0)
+    final, loss = rng.random(200), rng.random((200, 5))
+    final[:100] += 10
+    loss[:100, 2:] = np.nan
+    loss[:100, :2] *= 0.01  # before, they were the best
+    found = predict({"loss": loss, "noise": rng.random((200, 5))}, final, at=[1, 4])
+    late = found.sel(time=4)
+    assert (late.auc.sel(indicator=["loss", "power_law"]) > 0.99).all()
+    assert late.direction.sel(indicator=["loss", "power_law"]).values.tolist() == [1, 1]
+    assert int(late.status.sel(indicator="loss")) == 2 and float(late.auc_baselines) > 0.99
+    assert float(found.direction.sel(time=1, indicator="loss")) == -1
+    # some that diverged beside some that fell: one direction for both
+    final[:] = np.linspace(0, 1, 200)
+    loss[:] = np.linspace(0.1, 1, 200)[:, None]
+    loss[150:, 3:] = np.nan
+    assert predict({"loss": loss}, final, at=4).auc.values.min() > 0.95
+
+
+def test_losses_at_or_below_zero_have_no_power_law():
+    loss = np.tile([[1.0, 0.5, 0.25], [1.0, 0.5, 0.0], [1.0, 0.1, -2.0]], 1)
+    found = power_law(loss, np.arange(1, 4), 10)
+    assert np.isfinite(found[0]) and np.isneginf(found[1:]).all()
+
+
+def test_shares_are_counted_without_rounding():
+    found = predict({"loss": runs(200)[0]["loss"]}, np.arange(200.0), at=5, high=0.7)
+    label = np.arange(200.0) > found.attrs["threshold"]
+    exploring = np.zeros(200, dtype=bool)
+    exploring[np.random.default_rng(0).permutation(200)[:100]] = True
+    assert label[exploring].sum() == 70  # 100 * (1 - 0.7) is above 30
+
+
+def test_small_samples_and_baselines_that_are_all_equal():
+    rng = np.random.default_rng(0)
+    final = rng.random(16)
+    found = predict({"loss": np.ones((16, 5)), "rank": np.tile(final[:, None], 5)}, final, at=4)
+    assert found.auc.sel(indicator="loss").item() == 0.5 == found.auc_baselines.item()
+    assert found.auc.sel(indicator="rank").item() == 1 and found.gain.sel(indicator="rank").item() == 0.5
+    assert found.status.sel(indicator="loss").item() == 1 and np.isnan(found.auc_low).all()
+
+
 def test_statuses():
     history, final = runs(100)
     history["constant"] = np.ones((100, 60))
@@ -174,6 +217,11 @@ def test_results_are_saved_and_datasets_are_taken(tmp_path):
         ({"high": "large"}, "high"),
         ({"high": 1.5}, "high"),
         ({"explore": 0.99}, "explore"),
+        ({"level": 95}, "level"),
+        ({"window": 0}, "window"),
+        ({"seed": -1}, "seed"),
+        ({"until": 0}, "until"),
+        ({"history": {"loss": np.ones((100, 60)), "power_law": np.ones((100, 60))}}, "history"),
     ],
 )
 def test_errors_name_the_argument(change, argument):

@@ -83,6 +83,11 @@ class Batches:
         self._orders = _Orders(self._count, shuffle_seed) if shuffle_seed is not None else None
 
     @property
+    def widths(self) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Shapes of a row of X and of y that occur."""
+        return {(tuple(X.shape[1:]), tuple(y.shape[1:])) for X, y in self._list}
+
+    @property
     def per_epoch(self) -> int:
         """Number of batches after which all data have been seen."""
         return len(self._list) if self._size is None else -(-self._count // self._size)

@@ -16,7 +16,7 @@ from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.systems.batches import Batches
 from separatrix.systems.initial_weights import fresh
 from separatrix.systems.loss_derivatives import METHODS, in_transform
-from separatrix.systems.optim.convert import memory_of
+from separatrix.systems.optim.convert import from_torch, memory_of
 from separatrix.systems.protocol import System
 from separatrix.systems.training_setup import choose_derivatives, network_of, rule_of
 from separatrix.systems.weights import WeightPlaces
@@ -48,6 +48,9 @@ class Training(System):
         with this seed; in the order of the data without a seed. Every step can be replayed.
     repeat : bool
         False: go through a list of batches once; the system then has a horizon.
+    first_step : int
+        How many steps had been taken when the system's step 0 comes: for a state that was read from a training under
+        way (:meth:`state_of`). Batches, schedules and Adam's corrections are then those of step t + ``first_step``.
     mask_seed : int
         Of whatever the network draws at random in its forward pass. All members get the same numbers.
     method : {"auto", "blocks", "vmap", "loop"}
@@ -113,6 +116,7 @@ class Training(System):
         batch_size: int | None = None,
         shuffle_seed: int | None = None,
         repeat: bool = True,
+        first_step: int = 0,
         mask_seed: int = 0,
         method: str = "auto",
         dtype: torch.dtype = torch.float64,
@@ -126,6 +130,9 @@ class Training(System):
             raise ArgumentError("loss", repr(loss), "give a function of (output, target), or an instance of a module")
         if isinstance(mask_seed, bool) or not isinstance(mask_seed, int) or mask_seed < 0:
             raise ArgumentError("mask_seed", repr(mask_seed), "give an integer of at least 0")
+        if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
+            raise ArgumentError("first_step", repr(first_step), "give an integer of at least 0")
+        self.first_step = first_step
         self._budget = parse_bytes(memory)
         network = network_of(model)
         self.optimizer, trained = rule_of(optimizer, network)
@@ -135,7 +142,9 @@ class Training(System):
         self._places = WeightPlaces(self._network, trained, dtype)
         self._batches = Batches(data, batch_size, shuffle_seed, repeat, dtype, self._places.device)
         ends = [h for h in (self._batches.horizon, self.optimizer.horizon) if h is not None]
-        self.horizon = min(ends, default=None)
+        self.horizon = None if not ends else min(ends) - first_step
+        if self.horizon is not None and self.horizon < 1:
+            raise ArgumentError("first_step", str(first_step), f"batches or learning rates end after {min(ends)} steps")
         self.count, self.parameters = self._places.count, self._places.slices
         self.parts = {name: slice(i * self.count, (i + 1) * self.count) for i, name in enumerate(self.optimizer.parts)}
         self.loss_function = loss
@@ -161,7 +170,7 @@ class Training(System):
 
     def step(self, state: Float[Tensor, "*batch n"], t: int) -> Float[Tensor, "*batch n"]:
         """Take step t of training from states (*batch, n). See the class for the errors."""
-        flat = self._flat(state, t)
+        flat, t = self._flat(state, t), t + self.first_step
 
         def follow(part: Tensor) -> Tensor:
             return self.optimizer.step(part, self._gradient(part[:, : self.count], t), t)
@@ -172,7 +181,7 @@ class Training(System):
         self, state: Float[Tensor, "*batch n"], V: Float[Tensor, "k *batch n"], t: int
     ) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "k *batch n"]]:
         """Next states and M V for tangents (k, *batch, n); see :meth:`separatrix.systems.System.tangent`."""
-        flat = self._flat(state, t)
+        flat, t = self._flat(state, t), t + self.first_step
         vectors = self._along(V, state, "V", self.dim())
         following, pushed, at = torch.empty_like(flat), torch.empty_like(vectors), 0
         with torch.no_grad():
@@ -188,7 +197,7 @@ class Training(System):
         self, state: Float[Tensor, "*batch n"], W: Float[Tensor, "k *batch n"], t: int
     ) -> Float[Tensor, "k *batch n"]:
         """M^T W for covectors (k, *batch, n) at the next state; see :func:`separatrix.systems.adjoint`."""
-        flat = self._flat(state, t)
+        flat, t = self._flat(state, t), t + self.first_step
         covectors = self._along(W, state, "W", self.dim())
         pulled, at = torch.empty_like(covectors), 0
         with torch.no_grad():
@@ -201,14 +210,14 @@ class Training(System):
 
     def loss(self, state: Float[Tensor, "*batch n"], t: int = 0) -> Float[Tensor, "*batch"]:
         """Loss of the batch of step t at the weights of states (*batch, n)."""
-        flat = self._flat(state, t)[:, : self.count]
+        flat, t = self._flat(state, t)[:, : self.count], t + self.first_step
         with torch.no_grad():
             found = [self._derivatives.losses(part, t) for part in self._in_chunks(flat, 0)]
         return torch.cat(found).reshape(state.shape[:-1])
 
     def gradient(self, state: Float[Tensor, "*batch n"], t: int = 0) -> Float[Tensor, "*batch p"]:
         """Gradient of the loss of step t by the weights."""
-        flat = self._flat(state, t)[:, : self.count]
+        flat, t = self._flat(state, t)[:, : self.count], t + self.first_step
         with torch.no_grad():
             found = [self._derivatives.gradient(part, t) for part in self._in_chunks(flat, 0)]
         return torch.cat(found).reshape(*state.shape[:-1], -1)
@@ -220,7 +229,7 @@ class Training(System):
 
         Weight decay is not a part of it. Cost: one gradient and k Hessian-vector products.
         """
-        flat = self._flat(state, t)[:, : self.count]
+        flat, t = self._flat(state, t)[:, : self.count], t + self.first_step
         vectors = self._along(V, state, "V", self.count)
         found, at = torch.empty_like(vectors), 0
         with torch.no_grad():
@@ -232,7 +241,7 @@ class Training(System):
 
     def hessian(self, state: Float[Tensor, "*batch n"], t: int = 0) -> Float[Tensor, "*batch p p"]:
         """Dense Hessian of the loss of step t by the weights, (*batch, P, P)."""
-        flat = self._flat(state, t)[:, : self.count]
+        flat, t = self._flat(state, t)[:, : self.count], t + self.first_step
         with torch.no_grad():
             found = [self._derivatives.hessian(part, t, self._budget) for part in self._in_chunks(flat, self.count)]
         return torch.cat(found).reshape(*state.shape[:-1], self.count, self.count)
@@ -279,12 +288,14 @@ class Training(System):
             as it was then, when left out.
         optimizer : torch.optim.Optimizer, optional
             With one model: its memory becomes the state's, otherwise that is empty. The next step is then the number of
-            steps that it has taken, which counts for Adam's corrections and for schedules.
+            steps that it has taken, which counts for Adam's corrections and for schedules: pass that as ``t``, or, for
+            what begins at t = 0 as ``sx.lyapunov`` does, make the system with it as ``first_step``.
 
         Raises
         ------
         ArgumentError
-            If a network has another architecture, or an optimizer comes with several.
+            If a network has another architecture, an optimizer comes with several or is not that of the network, or it
+            remembers something else than the system's.
         """
         if model is None:
             model = self._network
@@ -297,11 +308,19 @@ class Training(System):
         if not single:
             raise ArgumentError("optimizer", "an optimizer beside several networks", "read them one by one")
         named = dict(networks[0].named_parameters())
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]} if _is_torch(optimizer) else set()
+        if not all(id(named[name]) in held for name in self.parameters):
+            remedy = "give the torch.optim optimizer that trains this network, and the network (model=) with it"
+            raise ArgumentError("optimizer", "one that does not hold the network's parameters", remedy)
+        own = from_torch(optimizer, lr=0.0).parts
+        if own != self.optimizer.parts:
+            got = f"{type(optimizer).__name__}, which keeps {', '.join(own)}"
+            raise ArgumentError("optimizer", got, f"the system's keeps {', '.join(self.optimizer.parts)}")
         for part, place in self.parts.items():
             for name, inner in self.parameters.items() if part != "weights" else ():
-                held = memory_of(optimizer, named[name], part)
-                if held is not None:
-                    state[:, place][:, inner] = held.detach().flatten().to(state)
+                kept = memory_of(optimizer, named[name], part)
+                if kept is not None:
+                    state[:, place][:, inner] = kept.detach().flatten().to(state)
         return state
 
     def weights(self, state: Float[Tensor, "*batch n"]) -> dict[str, Tensor]:
@@ -356,3 +375,7 @@ class Training(System):
         if V.dtype != state.dtype:
             raise ArgumentError(argument, str(V.dtype), f"give {state.dtype}, the dtype of the state")
         return V.detach().reshape(len(V), math.prod(shape[:-1]), size)
+
+
+def _is_torch(optimizer: Any) -> bool:
+    return isinstance(optimizer, torch.optim.Optimizer)

@@ -38,10 +38,10 @@ def choose_derivatives(
     if method in METHODS:
         return autodiff, autodiff
     factor = squared_factor(loss)
-    X, y = batches.at(0)
-    if factor is not None and not autodiff.random and y.ndim == 2:
+    X, _ = batches.at(0)
+    if factor is not None and not autodiff.random:
         found = three_layers(network, X, places.slices, factor)
-        if found is not None and y.shape[1] == found.outputs:
+        if found is not None and batches.widths == {((found.inputs,), (found.outputs,))}:
             blocks = BlockDerivatives(found, batches)
             if _agree(blocks, autodiff, theta, budget):
                 return blocks, autodiff

@@ -46,6 +46,10 @@ class BatchLoss:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         self._random = (torch.get_rng_state(), cuda)
 
+    def forget(self) -> None:
+        """What was remembered belongs to one step."""
+        self._random = None
+
     def products(self, batches: Sequence[Any], vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Gradients, and the Hessian times each of k vectors (k, *shape), by differentiating twice."""
         k = len(vectors[0])
@@ -108,7 +112,7 @@ class BatchLoss:
         if not isinstance(batch, tuple) or len(batch) != 2:
             got = f"{type(batch).__name__}"
             raise ArgumentError("batch", got, "give (x, y), or a list of such pairs whose gradients were accumulated")
-        x, y = batch
+        x, y = (part.clone() if isinstance(part, Tensor) and part.is_inference() else part for part in batch)
         tensors = dict(zip(self.names, weights, strict=True))
         # batch statistics are moved in a copy
         tensors |= {name: b.detach().clone() for name, b in self.model.named_buffers()}
@@ -122,6 +126,11 @@ class BatchLoss:
     def _visit(self) -> Iterator[None]:
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
             raise ArgumentError("batch", "a call under autocast", "call step outside of autocast: it works in float32")
+        trained = {id(p) for p in self.parameters}
+        new = [n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in trained]
+        if new:
+            remedy = "make a new monitor when more is trained than before"
+            raise ArgumentError("model", f"{new[0]!r}, which was not trained when the monitor was made", remedy)
         drawing = [
             name
             for name, module in self.model.named_modules()
@@ -135,6 +144,7 @@ class BatchLoss:
         with ExitStack() as stack:
             # fused attention cannot be differentiated twice
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(torch.random.fork_rng())
             if self._random is not None:
@@ -173,7 +183,8 @@ def check_gradients(given: Sequence[Tensor], own: Sequence[Tensor], clip: float 
         remedy = "for AMP call scaler.unscale_(optimizer) first; for accumulation give a list of all batches"
         raise ArgumentError("batch", got, remedy)
     got = f"gradients that differ from the loss's on the batch by {apart:.1%}"
-    remedy = "give the batch and the loss of the loop; for random layers call before_forward(); zero_grad() each step"
+    remedy = "give the batch and the loss of the loop; for random layers call before_forward(); zero_grad() each step; "
+    remedy += "autocast rounds gradients by percents: run the measured steps without it"
     raise ArgumentError("batch", got, remedy)
 
 
@@ -209,4 +220,16 @@ def _squares(tensor: Tensor) -> float:
 
 
 def _added(total: list[Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
-    return [a.add_(b) for a, b in zip(total, parts, strict=True)] if total else list(parts)
+    return [a.add_(b) for a, b in zip(total, parts, strict=True)] if total else _own(parts)
+
+
+def _own(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors that may be changed in place: autograd gives one for several weights that are added, or expands it."""
+    seen: set[int] = set()
+    found = []
+    for part in parts:
+        place = part.untyped_storage().data_ptr()
+        folded = any(step == 0 and size > 1 for step, size in zip(part.stride(), part.shape, strict=True))
+        found.append(part.clone(memory_format=torch.contiguous_format) if place in seen or folded else part)
+        seen.add(place)
+    return found

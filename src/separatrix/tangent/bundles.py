@@ -13,13 +13,13 @@ Bundle = list[list[Tensor]]
 """For each parameter, for each part of the state (weights, memory), k perturbations (k, *shape)."""
 
 
-def random_bundle(parameters: Sequence[Tensor], k: int, parts: int, seed: int) -> Bundle:
-    """Orthonormal random perturbations of the weights; those of the memory are zero."""
+def random_bundle(parameters: Sequence[Tensor], k: int, parts: Sequence[int], seed: int) -> Bundle:
+    """Orthonormal random perturbations of the weights; those of the memory, of so many parts each, are zero."""
     generator = torch.Generator().manual_seed(seed)
     found: Bundle = []
-    for p in parameters:
+    for p, count in zip(parameters, parts, strict=True):
         draw = torch.randn(k, *p.shape, generator=generator, dtype=p.dtype).to(p.device)
-        found.append([draw, *(torch.zeros_like(draw) for _ in range(parts - 1))])
+        found.append([draw, *(torch.zeros_like(draw) for _ in range(count - 1))])
     return orthonormalise(found)[0]
 
 

@@ -113,6 +113,7 @@ def covariant(
     array([1.570796])
     """
     whole("steps", steps, 1)
+    whole("seed", seed, 0)
     spinup, spindown = _phase("spinup", spinup, steps), _phase("spindown", spindown, steps)
     for name, value in (("vectors", vectors), ("every", every)):
         if value is not None:

@@ -22,7 +22,7 @@ class Signs(NamedTuple):
 BASELINES = ("loss", "power_law", "gradient_norm", "sharpness", "window_sharpness")
 
 
-def early_signs(seen: Mapping[str, Any], steps: Any, window: int, until: int) -> Signs:
+def early_signs(seen: Mapping[str, Any], steps: Any, window: int, until: float) -> Signs:
     """Baselines first, then indicators, from arrays (member, time) that end at the step in question.
 
     Parameters
@@ -47,7 +47,7 @@ def early_signs(seen: Mapping[str, Any], steps: Any, window: int, until: int) ->
 
 
 def power_law(
-    loss: Float[ndarray, "member time"], steps: Float[ndarray, " time"] | Any, until: int
+    loss: Float[ndarray, "member time"], steps: Float[ndarray, " time"] | Any, until: float
 ) -> Float[ndarray, " member"]:
     """Logarithm of the loss at a later step, by the line through ln loss against ln step over the later half seen.
 
@@ -55,11 +55,11 @@ def power_law(
     -------
     array (member,)
         ln loss_t + slope (ln until - ln t). The slope is that of least squares over the steps from t/2 to t; 0 where
-        fewer than two of them are there. A loss of 0 gives -inf; NaN or infinite losses give infinity.
+        fewer than two of them are there. A loss of 0 or below gives -inf; NaN or infinite losses give infinity.
     """
     late = (steps >= steps[-1] / 2) & (steps > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.log(loss)
+        value = np.log(np.maximum(loss, 0.0))
         if late.sum() >= 2:
             x = np.log(steps[late].astype(np.float64))
             y = value[:, late]

@@ -38,10 +38,24 @@ def step_back(r: Float[Tensor, "B k k"], c: Float[Tensor, "B k k"]) -> tuple[Ten
     growth : (B, k) tensor
         Of each vector over the step n -> n + 1, in nats.
     """
-    # LAPACK's triangular solve keeps the zeros below the diagonal; its entries are at most 1 / floor of R, so finite
-    c = torch.linalg.solve_triangular(r, c, upper=True)
+    # LAPACK's triangular solve keeps the zeros below the diagonal
+    x = torch.linalg.solve_triangular(r, c, upper=True)
+    scale: Tensor | float = 0.0
+    if not bool(torch.isfinite(x).all()):
+        x, scale = _solve_scaled(r, c)
     # before squaring, as columns may be very long
-    size = c.abs().amax(-2, keepdim=True)
-    c = c / size
-    length = torch.linalg.vector_norm(c, dim=-2, keepdim=True)
-    return c / length, -(size.log() + length.log())[:, 0]
+    size = x.abs().amax(-2, keepdim=True)
+    x = x / size
+    length = torch.linalg.vector_norm(x, dim=-2, keepdim=True)
+    return x / length, -(size.log() + length.log() + scale)[:, 0]
+
+
+def _solve_scaled(r: Float[Tensor, "B k k"], c: Float[Tensor, "B k k"]) -> tuple[Tensor, Tensor]:
+    """R^{-1} C divided by exp(scale) (B, 1, k), column by column: pivots at the floor, one after another, overflow."""
+    x, scale = c.clone(), torch.zeros_like(c[:, :1])
+    for i in reversed(range(r.shape[-1])):
+        x[:, i] /= r[:, i, i, None]
+        size = x[:, i:].abs().amax(-2, keepdim=True).clamp(min=1.0)
+        x, scale = x / size, scale + size.log()
+        x[:, :i] -= r[:, :i, i, None] * x[:, i, None]
+    return x, scale

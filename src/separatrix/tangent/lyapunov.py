@@ -89,7 +89,7 @@ def lyapunov(
         the orbit disagree (status ``transient``) or there are fewer than 8 steps (``short``). ``spread`` over first
         frames, NaN for one. ``singular_steps``: how often a pivot was at rounding level; such a step counts
         64 eps times the largest entry of R, and the status says ``singular``. In singular-value form such values are
-        -inf.
+        -inf, and counted once.
         ``last_step`` (member): steps until the orbit left the floating-point numbers (status ``nonfinite``; history up
         to there, exponent NaN). Indices lost at a bottleneck are -inf (``missing``).
 
@@ -121,6 +121,7 @@ def lyapunov(
         ("steps", steps, 1),
         ("transient", transient, 0),
         ("every", every, 1),
+        ("seed", seed, 0),
         ("seeds", seeds, 1),
     ):
         whole(name, value, least)

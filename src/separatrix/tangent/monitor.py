@@ -96,10 +96,10 @@ class Monitor:
         mode: str = "exact",
         clip: Any = None,
         log_fn: Any = None,
-        seed: int = 0,
+        seed: Any = 0,
     ) -> None:
         every = window if every is None else every
-        for name, value, least in (("k", k, 1), ("window", window, 1), ("every", every, window)):
+        for name, value, least in (("k", k, 1), ("window", window, 1), ("every", every, window), ("seed", seed, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
         if mode not in MODES:
@@ -112,12 +112,14 @@ class Monitor:
         self._groups = _groups(optimizer, self._batch_loss.parameters)
         from_torch(optimizer, lr=0.0)  # refuses what has no map
         self._rules: dict[int, tuple[tuple[Any, ...], Optimizer]] = {}
-        parts = len(self._rule(0).parts)
-        total = parts * sum(p.numel() for p in self._batch_loss.parameters)
+        total = sum(p.numel() for p in self._batch_loss.parameters)
         if k > total:
-            raise ArgumentError("k", str(k), f"weights and memory have {total} components")
-        self._seed, self._parts = seed, parts
-        self._bundle: Bundle = random_bundle(self._batch_loss.parameters, k, parts, seed)
+            raise ArgumentError("k", str(k), f"the first perturbations are of the weights, and there are {total}")
+        # groups of one optimizer may differ in what they remember
+        group_of = {i: place for place, members in enumerate(self._groups) for i in members}
+        self._parts = [len(self._rule(group_of[i]).parts) for i in range(len(group_of))]
+        self._seed = seed
+        self._bundle: Bundle = random_bundle(self._batch_loss.parameters, k, self._parts, seed)
         self._logs = torch.zeros(k, dtype=torch.float64)
         self._error = float("nan")
         self._seen, self._open, self._first = 0, 0, 0
@@ -128,7 +130,8 @@ class Monitor:
     def before_forward(self) -> None:
         """Remember the state of the random generators; called before the forward pass of the training loop.
 
-        Needed only where the model draws random numbers (dropout), so that the same masks can be drawn again.
+        Needed only where the model draws random numbers (dropout), so that the same masks can be drawn again; at every
+        step, and once for all batches of an accumulation, before the first.
         """
         self._batch_loss.remember()
 
@@ -137,21 +140,31 @@ class Monitor:
 
         Parameters
         ----------
-        batch : (x, y), or list of (x, y)
+        batch : (x, y) or [x, y], or list of these
             What the gradients are of: one batch, or several whose gradients were accumulated with loss / count.
 
         Returns
         -------
         dict or None
-            At the last step of a window: ``window_ftle`` (``window_ftle_1`` ... for k > 1; ``one_step_growth`` where
-            the window is one step), per step in nats, ``first_step`` and ``steps`` of the window, and for differences
-            ``product_error``, the relative error of the first product of the window. None otherwise.
+            At the last step of a window: ``window_ftle`` (``window_ftle_1`` ... for k > 1, the largest first;
+            ``one_step_growth`` where the window is one step), per step in nats, ``first_step`` and ``steps`` of the
+            window, and for differences ``product_error``, the relative error of the first product of the window. None
+            otherwise.
 
         Raises
         ------
         ArgumentError
-            If the gradients are not those of the loss on the batch.
+            If the gradients are not those of the loss on the batch, parameters were unfrozen, or a momentum was
+            switched on or off since the monitor was made.
         """
+        # what is kept from a call in inference mode could not be changed later
+        with torch.inference_mode(False), torch.no_grad():
+            try:
+                return self._step(batch)
+            finally:
+                self._batch_loss.forget()
+
+    def _step(self, batch: Any) -> dict[str, float] | None:
         number, place = self._seen, self._seen % self.every
         if place == 0:
             self._open, self._first = 0, number
@@ -166,7 +179,7 @@ class Monitor:
             warnings.warn(
                 f"the window from step {self._first} is left out: {made} optimizer steps between two calls of step()",
                 SeparatrixWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
             self._seen += 1
             return None
@@ -221,7 +234,12 @@ class Monitor:
 
     def _carry(self, batch: Any, *, check: bool) -> None:
         """One step: products with the Hessian, the optimizer's derivative, QR."""
-        batches = batch if isinstance(batch, list) else [batch]
+        pair = isinstance(batch, tuple) or (
+            # as a DataLoader gives it
+            isinstance(batch, list) and len(batch) == 2 and not any(isinstance(part, tuple | list) for part in batch)
+        )
+        batches = [tuple(batch)] if pair else [tuple(b) if isinstance(b, list) else b for b in batch]
+        self._same_parts()
         vectors = [parts[0] for parts in self._bundle]
         given, still = self._gradients()
         exact = self.mode == "exact"
@@ -243,6 +261,15 @@ class Monitor:
                     self._move(rule, i, gradients[i], products[i])
         self._bundle, diagonal = orthonormalise(self._bundle)
         self._logs += diagonal.log()
+
+    def _same_parts(self) -> None:
+        """Make sure that perturbations still have a part for everything that the optimizer remembers."""
+        for place, members in enumerate(self._groups):
+            now = len(self._rule(place).parts)
+            before = {self._parts[i] for i in members} - {now}
+            if before:
+                got = f"a momentum that was switched {'on' if now > min(before) else 'off'}"
+                raise ArgumentError("optimizer", got, "make a new monitor: perturbations have other parts now")
 
     def _move(self, rule: Optimizer, i: int, gradient: Tensor, product: Tensor) -> None:
         """Perturbations of one parameter, and of what the optimizer remembers of it, after the step."""
@@ -294,7 +321,7 @@ class Monitor:
         return self._rules[place][1]
 
     def _report(self) -> dict[str, float]:
-        rates = (self._logs / self.window).tolist()
+        rates = (self._logs / self.window).sort(descending=True).values.tolist()
         name = "window_ftle" if self.window > 1 else "one_step_growth"
         found = {name: rates[0]} if self.k == 1 else {f"{name}_{i}": rate for i, rate in enumerate(rates, 1)}
         found |= {"first_step": self._first, "steps": self.window}

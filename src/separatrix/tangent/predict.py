@@ -12,14 +12,15 @@ from separatrix.results.dataset import build
 from separatrix.results.errors import ArgumentError
 from separatrix.results.provenance import provenance
 from separatrix.tangent.early_signs import Signs, early_signs
+from separatrix.tangent.orbit_arguments import whole
 from separatrix.tangent.roc import areas, interval
 
 if TYPE_CHECKING:
     import xarray as xr
 
 FLAGS = ("ok", "constant", "missing_values", "one_class")
-"""Meanings of ``status``: an indicator that is one number for all runs, one with NaN (which counts as least), and a
-half of the runs in which all have the same label."""
+"""Meanings of ``status``: an indicator that is one number for all runs, one with NaN (which counts as least, and in a
+baseline as largest, where it is a run that has diverged), and a half of the runs in which all have the same label."""
 
 
 def predict(
@@ -80,8 +81,9 @@ def predict(
     Raises
     ------
     ArgumentError
-        For arrays that do not fit, steps that were not recorded, fewer than 8 runs in a part, and final losses that are
-        all the same.
+        For arrays that do not fit, steps that were not recorded, fewer than 8 runs in a part, final losses that are
+        all the same, numbers out of range, and indicators with the name of a baseline that is made here
+        (``power_law``, ``window_sharpness``).
 
     Notes
     -----
@@ -102,6 +104,10 @@ def predict(
     (1.0, False)
     """
     arrays, steps = _read(history, time)
+    for name, value, least in (("window", window, 1), ("seed", seed, 0)):
+        whole(name, int(value) if isinstance(value, np.integer) else value, least)
+    if not isinstance(level, int | float) or not 0 < level < 1:
+        raise ArgumentError("level", repr(level), "give a number between 0 and 1, such as 0.95")
     final = np.asarray(final, dtype=np.float64)
     members = len(arrays["loss"])
     if final.shape != (members,):
@@ -109,11 +115,13 @@ def predict(
     chosen = _places(at, steps)
     exploring = _split(members, explore, seed)
     label, threshold = _labels(final, high, exploring)
-    last = int(steps[-1]) if until is None else until
+    last = steps[-1] if until is None else until
+    if not isinstance(last, int | np.integer | float) or not last >= steps[max(chosen)]:
+        raise ArgumentError("until", repr(until), f"the step of the final loss, from {steps[max(chosen)]} on")
     rows = []
     for place in chosen:
         seen = {name: values[:, : place + 1] for name, values in arrays.items()}
-        rows.append(_judge(early_signs(seen, steps[: place + 1], window, last), label, exploring, level))
+        rows.append(_judge(early_signs(seen, steps[: place + 1], window, float(last)), label, exploring, level))
     names, baselines = rows[0]["names"], rows[0]["baseline"]
     dims = ("indicator", "time")
     data: dict[str, Any] = {
@@ -166,6 +174,9 @@ def _read(history: Mapping[str, Any] | xr.Dataset, time: Any) -> tuple[dict[str,
             remedy = "every variable must be (member, time): choose one index, as in lyapunov.history.sel(index=1)"
             raise ArgumentError("history", f"{name} with dimensions {tuple(dims)}", remedy)
         arrays[str(name)] = np.asarray(history[name], dtype=np.float64)
+    made = [name for name in ("power_law", "window_sharpness") if name in arrays]
+    if made:
+        raise ArgumentError("history", made[0], "that is made here, from the loss or the sharpness: give another name")
     if "loss" not in arrays:
         raise ArgumentError("history", f"{', '.join(arrays) or 'nothing'}", 'it must have "loss", the baseline of all')
     shape = arrays["loss"].shape
@@ -208,7 +219,8 @@ def _labels(final: Any, high: float | str, exploring: Any) -> tuple[Any, float]:
     else:
         raise ArgumentError("high", repr(high), '"median", or the share of runs that count as high, between 0 and 1')
     ordered = np.sort(filled[exploring])
-    threshold = float(ordered[max(math.ceil(len(ordered) * (1 - share)) - 1, 0)])
+    # rounded, as 100 * (1 - 0.7) is above 30
+    threshold = float(ordered[max(math.ceil(round(len(ordered) * (1 - share), 9)) - 1, 0)])
     label = (filled > threshold) | np.isinf(filled)
     if not label[exploring].any() or label[exploring].all():
         got = f"{len(np.unique(filled))} different values, {int(np.isinf(filled).sum())} of them not finite"
@@ -219,7 +231,8 @@ def _labels(final: Any, high: float | str, exploring: Any) -> tuple[Any, float]:
 def _judge(signs: Signs, label: Any, exploring: Any, level: float) -> dict[str, Any]:
     """Everything at one step."""
     held = ~exploring
-    values = np.where(np.isnan(signs.values), -np.inf, signs.values)
+    # a baseline is NaN where a run has diverged, which is the most that a loss can say
+    values = np.where(np.isnan(signs.values), np.where(signs.baseline, np.inf, -np.inf)[:, None], signs.values)
     explored = areas(values[:, exploring], label[exploring]).auc
     direction = np.where(explored < 0.5, -1.0, 1.0)
     found = areas(direction[:, None] * values[:, held], label[held])

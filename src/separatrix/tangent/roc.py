@@ -61,10 +61,11 @@ def interval(auc: float, variance: float, level: float) -> tuple[float, float]:
 
     At 0, at 1, and where the estimated variance is 0 there is no such scale: then NaN.
     """
+    from scipy.special import expit
     from scipy.stats import norm
 
     if not (0 < auc < 1 and variance > 0):
         return math.nan, math.nan
     reach = float(norm.ppf(0.5 + level / 2)) * math.sqrt(variance) / (auc * (1 - auc))
     logit = math.log(auc / (1 - auc))
-    return 1 / (1 + math.exp(-(logit - reach))), 1 / (1 + math.exp(-(logit + reach)))
+    return float(expit(logit - reach)), float(expit(logit + reach))

@@ -108,20 +108,20 @@ def memory_of(optimizer: torch.optim.Optimizer, parameter: Tensor, part: str) ->
     return next((held[name] for name in names if isinstance(held.get(name), Tensor)), None)
 
 
-def _places(groups: list[dict[str, Any]], parameters: Iterable[Tensor] | None) -> list[tuple[int, int]]:
-    """Group and size of every parameter, in the order of a state."""
+def _places(groups: list[dict[str, Any]], parameters: Iterable[Tensor] | None) -> list[tuple[int, int, torch.device]]:
+    """Group, size and device of every parameter, in the order of a state."""
     group_of = {id(p): i for i, group in enumerate(groups) for p in group["params"]}
     order = list(parameters) if parameters is not None else [p for group in groups for p in group["params"]]
     missing = [tuple(p.shape) for p in order if id(p) not in group_of]
     if missing:
         raise ArgumentError("parameters", f"some that the optimizer does not have, of shapes {missing}", "add them")
-    return [(group_of[id(p)], p.numel()) for p in order]
+    return [(group_of[id(p)], p.numel(), p.device) for p in order]
 
 
-def _spread(name: str, groups: list[dict[str, Any]], owned: list[tuple[int, int]]) -> Any:
+def _spread(name: str, groups: list[dict[str, Any]], owned: list[tuple[int, int, torch.device]]) -> Any:
     """One number where all groups agree, otherwise one for each weight."""
     values = [float(group[name]) for group in groups]
-    used = {values[place] for place, _ in owned}
+    used = {values[place] for place, _, _ in owned}
     if len(used) <= 1:
         return used.pop() if used else values[0]
-    return torch.cat([torch.full((size,), values[place], dtype=torch.float64) for place, size in owned])
+    return torch.cat([torch.full((size,), values[p], dtype=torch.float64, device=device) for p, size, device in owned])
