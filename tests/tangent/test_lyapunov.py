@@ -15,6 +15,7 @@ from separatrix.results.errors import ArgumentError
 from separatrix.systems import Depth, Flow, Loop, Map
 from separatrix.systems.protocol import System
 from separatrix.tangent.batch_means import batch_means, pieces
+from separatrix.tangent.ginelli import random_end
 from separatrix.tangent.lyapunov import lyapunov
 from separatrix.tangent.orbit_status import OrbitStatus
 from separatrix.tangent.qr_sweep import orthonormalise, random_frames
@@ -354,3 +355,15 @@ def test_what_is_no_system():
     for wrong in (henon, network(2, 2), None):
         with pytest.raises(ArgumentError, match=r"^system: got .*sx\.Loop\(model\)"):
             lyapunov(wrong, START, steps=10)
+
+
+def test_a_member_does_not_depend_on_those_who_follow():
+    for n, k in ((2, 2), (3, 1), (5, 3)):
+        few, many = random_frames(2, 3, n, k, 4), random_frames(2, 8, n, k, 4)
+        assert torch.equal(few, many[:, :3])
+        assert not torch.equal(many[0], many[1])
+        assert torch.equal(random_end(3, k, 4), random_end(8, k, 4)[:3])
+    start = torch.rand(6, 2, dtype=torch.float64) * 0.1
+    henon = Map(lambda x: torch.stack([1 - 1.4 * x[..., 0] ** 2 + x[..., 1], 0.3 * x[..., 0]], -1), dim=2)
+    whole, part = (lyapunov(henon, x, steps=30, seeds=2) for x in (start, start[:2]))
+    np.testing.assert_allclose(whole.exponent[:2], part.exponent, rtol=1e-12)

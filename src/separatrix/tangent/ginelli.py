@@ -16,6 +16,7 @@ smooth flow with small steps, and are wrong on a map.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,8 +24,8 @@ from torch import Tensor
 
 def random_end(members: int, k: int, seed: int) -> Float[Tensor, "members k k"]:
     """Upper-triangular C with unit columns to start from: random, since the identity can be a special choice."""
-    generator = torch.Generator().manual_seed(seed + 1)
-    c = torch.randn(members, k, k, generator=generator, dtype=torch.float64).triu()
+    # apart from the numbers of the first frames, and for each member its own
+    c = torch.from_numpy(np.random.default_rng((seed, 0, 1)).standard_normal((members, k, k))).triu()
     return c / torch.linalg.vector_norm(c, dim=-2, keepdim=True)
 
 

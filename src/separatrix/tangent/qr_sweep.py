@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -81,9 +82,12 @@ def orthonormalise(
 
 
 def random_frames(seeds: int, members: int, n: int, k: int, seed: int) -> Float[Tensor, "seeds members n k"]:
-    """Orthonormal frames, uniformly distributed; the same for the same seed, whatever the device."""
-    generator = torch.Generator().manual_seed(seed)
-    columns = torch.randn(seeds, members, n, k, generator=generator, dtype=torch.float64)
+    """Orthonormal frames, uniformly distributed; a member's own depend on the seed and its place, not on who follows.
+
+    NumPy's numbers come one after the other, whereas torch's last ones depend on how many are drawn.
+    """
+    draws = [np.random.default_rng((seed, place)).standard_normal((members, n, k)) for place in range(seeds)]
+    columns = torch.from_numpy(np.stack(draws))
     return orthonormalise(columns, torch.finfo(torch.float64).eps)[0]
 
 
