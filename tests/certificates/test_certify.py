@@ -198,6 +198,59 @@ def test_careless_calls_get_words(as_user, call, words):
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("way", ["alone", "joined", "closure", "cell"])
+def test_loops_in_half_precision_get_words(net, half, way):
+    f = net([2, 4, 2]).to(half)
+    joined = net([3, 4, 2]).to(half)
+    loop, options = {
+        "alone": (sx.Loop(f), {}),
+        "joined": (sx.Loop(joined, 0.0), {"u_box": (-1, 1)}),
+        "closure": (sx.Loop(lambda x: 0.1 * f(x), dim=2), {}),
+        "cell": (sx.Loop(nn.RNNCell(1, 2).to(half), 0.5), {}),
+    }[way]
+    with pytest.raises(sx.ArgumentError) as error:
+        sx.certify(loop, "contraction", **options)
+    assert (error.value.argument, error.value.got) == ("system", f"a function of {half} alone")
+    assert "model.float() or model.double()" in error.value.remedy
+    if way == "alone":
+        # what the words say is done, and proves it of the same weights; a model by itself is computed in float32
+        assert sx.certify(sx.Loop(f.double()), "lipschitz").bound == sx.certify(f.to(half), "lipschitz").bound
+
+
+def test_what_fails_for_another_reason_is_not_laid_to_precision(net):
+    f = net([3, 4, 2])
+    with pytest.raises(sx.ArgumentError) as error:
+        sx.certify(sx.Loop(f, dim=2), "contraction")
+    assert error.value.argument == "system" and "a failure on" in error.value.got
+
+
+def test_a_box_that_leaves_out_the_loops_own_input_is_warned_of(net):
+    f = net([3, 16, 2], nn.Tanh, gain=0.6)
+    recorded = sx.Loop(f, torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None])
+    for loop, box, words in (
+        (
+            sx.Loop(f, 0.5),
+            (1, 2),
+            "from 1 to 2, which leaves out the loop's own input, from 0.5 to 0.5",
+        ),
+        (recorded, (-2, 0.5), "from -2 to 0.5, which leaves out the loop's own input, from -1 to 1"),
+    ):
+        with pytest.warns(sx.SeparatrixWarning) as caught:
+            found = sx.certify(loop, "contraction", u_box=box)
+        assert len(caught) == 1 and words in str(caught[0].message)
+        # the statement itself is about the box, and true
+        assert found.verdict == "certified"
+        with pytest.warns(sx.SeparatrixWarning, match="leaves out"):
+            assert found.check(loop)
+    # warnings are errors here: a border belongs to the box, and a recording to the box of its values
+    assert sx.certify(sx.Loop(f, 0.5), "contraction", u_box=(0.5, 0.5)).verdict == "certified"
+    whole = sx.certify(recorded, "contraction")
+    assert whole.check(recorded)
+    with pytest.warns(sx.SeparatrixWarning, match="leaves out"):
+        whole.check(sx.Loop(f, 1.5))
+
+
 def test_nan_weights_get_words(net):
     f = net([2, 4, 2])
     f[0].weight[0, 0] = torch.nan

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from separatrix.results.dataset import build
-from separatrix.results.status import Status, status_attrs
+from separatrix.results.status import Status, flag_attrs
 
 
 def _known_field(layers=("first", "second", "output"), *, inputs="grid", shape=(41, 31), k=2):
@@ -26,7 +26,7 @@ def _known_field(layers=("first", "second", "output"), *, inputs="grid", shape=(
         {
             "stretch": ((*dims, "index"), stretch, {"units": "nats"}),
             "exponent": ((*dims, "index"), stretch / depth[:, None, None, None], {"units": "1/layer"}),
-            "status": ((*dims, "index"), status, status_attrs()),
+            "status": ((*dims, "index"), status, flag_attrs(Status)),
             "gap": (dims, gap, {"units": "nats"}),
             "direction": ((*dims, "axis"), direction),
         },

@@ -91,6 +91,51 @@ def test_marks_are_the_pairs_of_a_layer(several):
     )
 
 
+def boxes(ax):
+    return np.array([text.get_window_extent().extents for text in ax.texts])
+
+
+def covered(a, b):
+    """How many pairs of boxes lie over each other."""
+    return int(((a[:, None, :2] < b[None, :, 2:]) & (a[:, None, 2:] > b[None, :, :2])).all(-1).sum())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 0.0], ids=["apart", "crowded", "one place"])
+def test_names_cover_no_other_and_no_mark(several, scale):
+    # layers 2 to 6 come together about layer 1
+    spread = np.where(np.arange(7) > 1, scale, 1.0)
+    drawn = several.copy()
+    for name in ("curvature", "expansion"):
+        ends = several[name].isel(layer=slice(1, 2)).values
+        drawn[name] = several[name].copy(data=ends + (several[name] - ends) * spread)
+    ax = curvature_expansion(drawn, k=12, member=1)
+    ax.figure.draw_without_rendering()
+    named, offsets = [int(t.get_text()) for t in ax.texts], np.asarray(ax.collections[0].get_offsets())
+    assert named == sorted(named) and {0, 5} <= set(named)
+    assert (len(named) == 6) is (scale == 1.0)
+    centres = ax.transData.transform(offsets)
+    radius = np.sqrt(ax.collections[0].get_sizes()[0]) / 2 * ax.figure.dpi / 72
+    assert covered(boxes(ax), np.concatenate([centres - radius, centres + radius], 1)) == 0
+    assert covered(boxes(ax), boxes(ax)) == len(named)
+
+
+def test_of_many_layers_ends_and_extremes_are_named():
+    walk = np.cumsum(np.random.default_rng(1).standard_normal((30, 40, 3)), 0)
+    ax = curvature_expansion(ricci(list(walk), k=[8]))
+    x, y = np.asarray(ax.collections[0].get_offsets()).T
+    most = {0, 28, *(int(f(v)) for v in (x, y) for f in (np.argmin, np.argmax))}
+    assert {int(t.get_text()) for t in ax.texts} == most
+
+
+def test_layers_without_an_expansion_have_no_name(several):
+    drawn = several.copy(deep=True)
+    drawn["expansion"][..., 0] = np.nan
+    names = [t.get_text() for t in curvature_expansion(drawn, k=12, member=1).texts]
+    assert "0" not in names and "1" in names
+    drawn["expansion"][:] = np.nan
+    assert not curvature_expansion(drawn, k=12, member=1).texts
+
+
 def test_the_map_has_a_row_for_each_network(several):
     ax = ricci_map(several, names=["a", "b", "c"])
     assert np.array_equal(ax.images[0].get_array(), several.rho.values[:, 0])

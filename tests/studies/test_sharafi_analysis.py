@@ -154,7 +154,7 @@ def test_a_weak_effect_that_is_sure_counts_in_part():
     whole = scores(many("exponents", size=0.25, members=1500), prediction.beside_all)
     finding = prediction.separation(whole, whole, "")
     assert verdict_of(finding) is Verdict.PARTLY
-    assert 0.55 < finding.measurements[2].value < 0.7
+    assert 0.55 < finding.measurements[3].value < 0.7
 
 
 def test_an_exponent_that_copies_the_loss_separates_and_adds_nothing():
@@ -168,6 +168,59 @@ def test_an_exponent_that_copies_the_loss_separates_and_adds_nothing():
     assert whole.found("z", ("l1",))[..., whole.names.index("l1")].all()
     assert not alone.found("gain_z", ("l1",)).any()
     assert verdict_of(prediction.addition(alone, whole, "")) is Verdict.NOT_REPRODUCED
+
+
+def test_a_fold_of_the_loss_adds_nothing_to_the_loss():
+    cells = []
+    for cell in many():
+        u = np.random.default_rng(cell.run["seed"]).normal(size=400)
+        loss, exponent = np.exp(u)[:, None] * np.ones(len(TIMES)), np.abs(u)
+        stretch = (exponent[:, None, None] * 0.01 - np.arange(7) * 0.3) * TIMES[None, :, None]
+        noise = np.random.default_rng((cell.run["seed"], 1)).normal(size=400)
+        data = {"loss": loss, "stretch": stretch, "final": np.exp(exponent + 0.3 * noise)}
+        cells.append(replace(cell, data=cell.data | data))
+    found = Cells(tuple(cells), "")
+    whole, alone = scores(found, prediction.beside_all), scores(found, prediction.beside_loss)
+    # far above chance, and the loss as it stands is not: but the exponent is a function of the loss
+    assert (alone.of("auc", 1, "l1") > 0.8).all() and (np.abs(alone.of("auc", 1, "loss") - 0.5) < 0.15).all()
+    assert (alone.together > 0.8).all() and alone.found("stiff_z", tuple(EXPONENTS)).any()
+    assert verdict_of(prediction.addition(alone, whole, "")) is Verdict.NOT_REPRODUCED
+
+
+def test_an_area_of_one_from_few_runs_is_no_certainty():
+    cell = made(members=16)
+    stretch = cell.data["stretch"].copy()
+    stretch[:, :, 0] = np.log(cell.final)[:, None] * np.maximum(TIMES, 1) + 100
+    few = scores(Cells((replace(cell, data=cell.data | {"stretch": stretch}),), ""), prediction.beside_all)
+    assert few.of("auc", 1, "l1")[0] == 1
+    held = np.ones(16, dtype=bool)
+    held[np.random.default_rng(0).permutation(16)[:8]] = False
+    high = (cell.final > np.sort(cell.final[~held])[3])[held].sum()
+    assert one_sided(few.of("z", 1, "l1"))[0] == pytest.approx(1 / math.comb(8, int(high)))
+
+
+def test_losses_that_do_not_differ_are_told_apart():
+    cell = made()
+    same = replace(cell, data=cell.data | {"final": 1 + 1e-3 * cell.final})
+    gone = replace(cell, data=cell.data | {"final": np.where(np.arange(400) < 50, np.inf, 1.0)})
+    assert prediction.apart(cell) > 5 and prediction.apart(same) < 1.1 and prediction.apart(gone) == np.inf
+    whole = scores(Cells((made(signal="exponents"), same, made(seed=3)), ""), prediction.beside_all)
+    row = prediction.separation(whole, whole, "").measurements[1]
+    assert row.n == 2 and row.value == 0.5 and row.accept is None
+
+
+def test_the_least_gain_that_would_be_found():
+    found = scores(many(), prediction.beside_loss)
+    least = prediction.smallest(found)
+    assert ((least > 0.01) & (least < 0.3)).all()
+    # a gain just above it passes the first of Holm's tests, one just below does not
+    place = found.early(500)[-1]
+    which = found.chosen(place, tuple(EXPONENTS))[0]
+    for factor, passes in ((1.01, True), (0.99, False)):
+        z = np.where(np.isnan(found.gain_z), np.nan, -1.0)
+        width = (found.gain_high - found.gain_low)[0, place, which] / (2 * 1.959963984540054)
+        z[0, place, which] = factor * least[0] / width
+        assert replace(found, gain_z=z).found("gain_z", tuple(EXPONENTS)).any() == passes
 
 
 @pytest.mark.parametrize(("signal", "verdict"), [("angles", Verdict.REPRODUCED), ("", Verdict.NOT_REPRODUCED)])
@@ -199,6 +252,12 @@ def test_cells_without_labels_or_steps_are_left_out_by_name():
     assert np.isnan(found.auc[1]).all() and np.isnan(found.auc[2, 1]).all() and np.isfinite(found.auc[2, 0]).all()
     assert set(found.left_out) == {(same.name, 50), (same.name, 100), (early.name, 100)}
     assert any("Left out" in note for note in prediction.notes(found, found))
+    # nor is a cell dropped in silence in which chance put all high runs on one side
+    exploring, final = np.random.default_rng(0).permutation(400)[:200], np.linspace(1, 1.01, 400)
+    final[exploring] *= np.where(np.arange(200) < 60, 2.0, 1.5)
+    one_sided_cell = replace(made(), data=made().data | {"final": final})
+    found = scores(Cells((made(seed=1), one_sided_cell), ""), prediction.beside_all, high=0.3)
+    assert "one label" in found.left_out[one_sided_cell.name, 50] and np.isnan(found.auc[1]).all()
 
 
 def test_runs_that_diverged_count_as_high():

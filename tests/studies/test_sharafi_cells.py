@@ -296,6 +296,7 @@ def test_settings_of_ones_own(tmp_path):
         "[[cell]]\nat = [2000]": "at",
         "[[cell]]\nrecord = 30": "record",
         "[[cell]]\nsteps = 10": "steps",
+        "[[cell]]\nsteps = 1500": "half time",
         "[[cell]]\nmembers = 4": "members",
         "[[cell]]\nsingular_until = 75": "singular_until",
         "cell = 3": "cell",

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from separatrix.systems.flags import EXACT, PLAIN
+from separatrix.systems.flags import EXACT, PLAIN, WRITTEN_OUT
 
 
 def settings():
@@ -29,12 +29,16 @@ def relaxed():
     torch.set_float32_matmul_precision("highest")
 
 
-@pytest.mark.parametrize(("context", "changed"), [(PLAIN, "mkldnn"), (EXACT, "products")], ids=["plain", "exact"])
+@pytest.mark.parametrize(
+    ("context", "changed"),
+    [(PLAIN, ("mkldnn", "flash", "fast")), (EXACT, ("products", "fast")), (WRITTEN_OUT, ("flash", "efficient"))],
+    ids=["plain", "exact", "written out"],
+)
 def test_the_last_one_out_restores_what_the_first_one_found(relaxed, context, changed):
     # as two threads do, the second of which comes before the first one goes
     context.__enter__()
     inside = settings()
-    assert inside[changed] != relaxed[changed] and inside["fast"] is False
+    assert all(inside[name] != relaxed[name] for name in changed)
     context.__enter__()
     context.__exit__()
     assert settings() == inside
@@ -42,16 +46,17 @@ def test_the_last_one_out_restores_what_the_first_one_found(relaxed, context, ch
     assert settings() == relaxed
 
 
-def test_both_may_overlap(relaxed):
-    EXACT.__enter__()
+@pytest.mark.parametrize(("context", "shared"), [(EXACT, "fast"), (WRITTEN_OUT, "flash")], ids=["exact", "written out"])
+def test_both_may_overlap(relaxed, context, shared):
+    context.__enter__()
     PLAIN.__enter__()
-    EXACT.__exit__()
-    assert settings()["fast"] is False
+    context.__exit__()
+    assert settings()[shared] is False
     PLAIN.__exit__()
     assert settings() == relaxed
 
 
-@pytest.mark.parametrize("context", [PLAIN, EXACT], ids=["plain", "exact"])
+@pytest.mark.parametrize("context", [PLAIN, EXACT, WRITTEN_OUT], ids=["plain", "exact", "written out"])
 def test_an_exception_restores_them_too(relaxed, context):
     with pytest.raises(KeyError), PLAIN, context:
         raise KeyError

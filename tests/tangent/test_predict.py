@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 import separatrix as sx
 from separatrix.tangent.early_signs import power_law
+from separatrix.tangent.held_out import fold
 from separatrix.tangent.predict import predict
 from separatrix.tangent.roc import areas, interval
 
@@ -74,6 +75,29 @@ def test_what_is_known_and_what_is_not():
     assert float(noise.gain_low) < 0 < float(noise.gain_high)
     assert list(found.indicator.values[found.baseline.values == 1]) == ["loss", "power_law"]
     assert found.attrs["runs_exploring"] == found.attrs["runs_held_out"] == 200
+
+
+def test_a_fold_of_the_loss_is_no_news():
+    rng = np.random.default_rng(3)
+    u = rng.normal(size=600)
+    final = np.exp(np.abs(u) + 0.3 * rng.normal(size=600))
+    history = {"loss": np.exp(u)[:, None], "fold": np.abs(u)[:, None], "copy": np.exp(u)[:, None]}
+    bent, stiff = (predict(history, final, at=0, folds=folds).isel(time=0) for folds in (True, False))
+    assert float(stiff.gain_low.sel(indicator="fold")) > 0.2
+    assert float(bent.gain.sel(indicator="fold")) < 0.02
+    assert float(bent.auc_baselines) > 0.8 and abs(float(stiff.auc_baselines) - 0.5) < 0.1
+    assert float(bent.gain.sel(indicator="copy")) == pytest.approx(0, abs=0.01)
+    # areas are none of a model's
+    assert np.array_equal(bent.auc, stiff.auc)
+
+
+def test_folds_know_nothing_of_held_out_runs():
+    rng = np.random.default_rng(4)
+    values, exploring = rng.normal(size=400), np.arange(400) % 2 == 0
+    others = np.where(exploring, values, values[::-1] * 3)
+    ranks = np.abs(np.argsort(np.argsort(values[exploring])) + 0.5 - 100)
+    assert fold(values, exploring)[exploring] == pytest.approx(ranks)
+    assert np.array_equal(fold(values, exploring)[exploring], fold(others, exploring)[exploring])
 
 
 def test_areas_are_of_held_out_runs_alone():

@@ -53,7 +53,7 @@ def certify(
         ``at``, the region of attraction is continued by cell mapping and lies in the box.
     u_box : (lo, hi), optional
         For ``sx.Loop(f, u)`` with a constant or recorded input: the statement is proved for every sequence of inputs in
-        this box. A recorded input without it stands for the box of its values.
+        this box, which take the place of the loop's own. A recorded input without it stands for the box of its values.
     norm : "best", "1", "2", "inf" or "P"
         In which norm to prove contraction and boundedness; "P" is |x|^2 = x'Px with a P that is looked for, and
         "best" the one with the smallest rate.
@@ -70,8 +70,13 @@ def certify(
     ------
     ArgumentError
         For an unknown statement or norm, a box that is none, ``at`` outside it, ``u_box`` without an input, a model
-        that maps to another space, fails on (B, n) or has NaN weights. A model with operations or activations of which
-        nothing is known gets the verdict "unknown" with the reason.
+        that maps to another space, fails on (B, n), has NaN weights, or is a loop that takes half precision alone. A
+        model with operations or activations of which nothing is known gets the verdict "unknown" with the reason.
+
+    Warns
+    -----
+    SeparatrixWarning
+        If ``u_box`` leaves out the loop's own input, so that the statement is not about the loop as it was given.
 
     Notes
     -----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from separatrix.certificates.problem import Corners, Problem
 from separatrix.local.iterated import as_system, built_from, components
 from separatrix.local.region_box import read_box
-from separatrix.results.errors import ArgumentError
+from separatrix.results.errors import ArgumentError, SeparatrixWarning
 from separatrix.systems.loop import Loop
 from separatrix.systems.loop_modules import call
 from separatrix.systems.lure import Lure, lure
@@ -59,6 +60,8 @@ def read_question(system: Any, statement: Any, at: Any, box: Any, u_box: Any, no
     corners = _corners(box, n) if box is not None else None
     point = None if at is None else _point(at, n, corners)
     where = _inputs_box(inputs, u_box)
+    if u_box is not None:
+        _warn_of_inputs_outside(inputs, where)
     record = {
         "statement": statement,
         "at": point,
@@ -74,7 +77,9 @@ def read_question(system: Any, statement: Any, at: Any, box: Any, u_box: Any, no
             raise ArgumentError("system", got, "only what stays in one space can be iterated; 'lipschitz' takes any")
     except ArgumentError as error:
         if not _cannot_be_seen_through(error):
-            raise
+            # what could not be read is what the caller gave as system=
+            name = "system" if error.argument == "model" else error.argument
+            raise ArgumentError(name, error.got, error.remedy) from error
         return Question(None, statement, point, norm, str(error), built_from(system), record)
     return Question(found, statement, point, norm, "", built_from(system), record)
 
@@ -82,7 +87,8 @@ def read_question(system: Any, statement: Any, at: Any, box: Any, u_box: Any, no
 def _cannot_be_seen_through(error: ArgumentError) -> bool:
     """Tell a model whose operations are not known from one that does not work, or does not fit."""
     unusable = ("a failure on", "values that differ", "an output", "a model from", "a step beyond", "a module whose")
-    return error.argument in ("model", "activation", "memory") and not error.got.startswith(unusable)
+    half = error.got.startswith("a function of")
+    return error.argument in ("model", "activation", "memory") and not (half or error.got.startswith(unusable))
 
 
 def _with_inputs(system: Any, u_box: Any) -> tuple[Loop | None, Tensor | None]:
@@ -103,6 +109,21 @@ def _inputs_box(inputs: Tensor | None, u_box: Any) -> Corners:
     if u_box is None:  # a recorded input: every sequence in the box of its values
         return rows.amin(0), rows.amax(0)
     return _corners(u_box, rows.shape[1], "u_box", thick=False)
+
+
+def _warn_of_inputs_outside(inputs: Tensor | None, box: Corners) -> None:
+    """Say that a statement is not about the loop as it stands: its own input is not one of those in the box."""
+    (lo, hi), (least, most) = box, _inputs_box(inputs, None)
+    outside = ((least < lo) | (most > hi)).nonzero()
+    if len(outside):
+        i = int(outside[0])
+        warnings.warn(
+            f"u_box: component {i} goes from {lo[i]:g} to {hi[i]:g}, which leaves out the loop's own input, from "
+            f"{least[i]:g} to {most[i]:g}: the statement is about inputs in the box, which take its place, and not "
+            "about the loop with that input",
+            SeparatrixWarning,
+            stacklevel=4,
+        )
 
 
 def _corners(box: Any, n: int, argument: str = "box", *, thick: bool = True) -> Corners:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from separatrix.systems.row_orders import RowOrders
+
 ORDERS = ("shared", "private", "none")
 
 
@@ -19,7 +21,7 @@ def epochs(count: int, shuffle: str, seeds: list[int], shuffle_seed: int) -> Ite
     if shuffle == "none":
         while True:
             yield torch.arange(count)
-    generators = [torch.Generator().manual_seed(s) for s in (seeds if shuffle == "private" else [shuffle_seed])]
-    while True:
-        orders = [torch.randperm(count, generator=g) for g in generators]
-        yield torch.stack(orders) if shuffle == "private" else orders[0]
+    if shuffle == "shared":
+        yield from RowOrders(count, shuffle_seed)
+    for orders in zip(*(RowOrders(count, seed) for seed in seeds), strict=True):
+        yield torch.stack(orders)

@@ -14,6 +14,7 @@ from separatrix.ensembles.losses import Loss
 from separatrix.results.dataset import Entry, build
 from separatrix.results.errors import ArgumentError
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -122,12 +123,7 @@ class Histories:
             )
             for name, values in self.values.items()
         }
-        flags = {
-            "long_name": "how training ended",
-            "flag_values": np.array([o.value for o in Outcome], dtype=np.int8),
-            "flag_meanings": " ".join(o.name.lower() for o in Outcome),
-        }
-        data["outcome"] = (("member",), self.outcome, flags)
+        data["outcome"] = (("member",), self.outcome, flag_attrs(Outcome, "how training ended"))
         data["epochs"] = (("member",), self.epochs, {"long_name": "epochs that the member trained"})
         epochs = self.values["loss"].shape[1]
         coords: dict[str, Entry] = {

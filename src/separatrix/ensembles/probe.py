@@ -1,4 +1,4 @@
-"""Looks before training: whether data, network and loss fit together, and how many members fit into the budget."""
+"""Looks before training: whether network, data and loss fit together, and how many members fit into the budget."""
 
 from __future__ import annotations
 
@@ -12,26 +12,6 @@ from torch.utils._pytree import tree_leaves
 
 from separatrix.ensembles.losses import Loss
 from separatrix.results.errors import ArgumentError
-
-
-def pair(name: str, data: Any) -> tuple[Tensor, Tensor]:
-    """Inputs and targets as tensors.
-
-    Raises
-    ------
-    ArgumentError
-        If they are not two tensors of one length, are empty, or hold values that are not finite.
-    """
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise ArgumentError(name, type(data).__name__, "give a pair (X, y) of tensors")
-    X, y = (torch.as_tensor(part) for part in data)
-    if X.ndim < 1 or y.ndim < 1 or not len(X) or len(X) != len(y):
-        shapes = f"X of shape {tuple(X.shape)}, y of shape {tuple(y.shape)}"
-        raise ArgumentError(name, shapes, "give one target for each of at least one inputs")
-    for what, values in (("X", X), ("y", y)):
-        if not bool(torch.isfinite(values).all()):
-            raise ArgumentError(name, f"{what} with values that are not finite", "leave those rows out")
-    return X, y
 
 
 def probe(network: nn.Module, X: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:

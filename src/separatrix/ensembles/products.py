@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from separatrix.ensembles.losses import Loss, losses_and_slopes
-from separatrix.systems.activations import closed_form, function_name, is_elementwise, tanh, value_and_slope
-from separatrix.systems.chain import find_chain
-from separatrix.systems.guest import Guest
-from separatrix.systems.listing import anatomy, prepare
-from separatrix.systems.trace import Call
+from separatrix.systems.activations import closed_form, tanh, value_and_slope
+from separatrix.systems.plain_layers import Activation, Linear, Plain
 
 # numbers of the widest layer's block; measured on widths 10 to 150 with 1 MiB of second-level cache a core
 _BLOCK_NUMBERS = 130_000
@@ -25,68 +21,6 @@ _BLOCK_NUMBERS = 130_000
 _WORTH_THREADS = 20_000
 # below this many rows, one product for all members costs less than the copy of their weights that it needs
 _WORTH_COPY = 128
-
-
-@dataclass(frozen=True)
-class Linear:
-    """x -> weight x + bias; the names of the parameters."""
-
-    weight: str
-    bias: str | None
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An elementwise function."""
-
-    function: Callable[[Tensor], Tensor]
-
-
-Plain = list[Linear | Activation]
-
-
-def plain_layers(network: nn.Module, x: Tensor) -> Plain | None:
-    """Read a network as linear layers and elementwise activations, or None where it is anything more."""
-    if any(isinstance(m, nn.modules.dropout._DropoutNd | nn.RReLU) and m.training for m in network.modules()):
-        return None
-    names = {id(p): name for name, p in network.named_parameters()}
-    training = [m for m in network.modules() if m.training]
-    network.eval()
-    try:
-        guest = Guest(network)
-        with guest.visit():
-            seen = anatomy(guest, prepare(guest, x[:2]))
-            calls = find_chain(seen.trace.top, (seen.entry, seen.entry_edge), (seen.output_value, seen.output_edge))
-    finally:
-        for module in training:
-            module.training = True
-    if calls is None or seen.trace.branches or x[0].ndim != 1:
-        return None
-    found: Plain = []
-    for call in calls:
-        target = call.target
-        if isinstance(target, nn.Linear) and type(target).forward is nn.Linear.forward:
-            if id(target.weight) not in names or call.source is None or call.source.ndim != 2:
-                return None
-            found.append(Linear(names[id(target.weight)], None if target.bias is None else names[id(target.bias)]))
-        elif isinstance(target, nn.Identity | nn.modules.dropout._DropoutNd):
-            continue
-        elif _is_activation(call):
-            found.append(Activation(target))
-        else:
-            return None
-        # an activation works in place on what a linear layer gave, which nobody else may need
-        if isinstance(found[-1], Activation) and (len(found) == 1 or isinstance(found[-2], Activation)):
-            return None
-    return found or None
-
-
-def _is_activation(call: Call) -> bool:
-    target = call.target
-    if isinstance(target, nn.Module):
-        return is_elementwise(target) and not isinstance(target, nn.PReLU | nn.RReLU)
-    plain = len(call.args) == 1 and not set(call.kwargs) - {"input"}
-    return plain and bool(call.label) and function_name(target) is not None
 
 
 class Products:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from separatrix.ensembles import batches
 from separatrix.ensembles.histories import Accuracy, Histories, Outcome, hits
 from separatrix.ensembles.losses import Loss
-from separatrix.ensembles.probe import members_per_chunk, pair, probe
-from separatrix.ensembles.products import Plain, Products, plain_layers
+from separatrix.ensembles.probe import members_per_chunk, probe
+from separatrix.ensembles.products import Products
 from separatrix.ensembles.seeding import Initialise, make_members
 from separatrix.ensembles.stack import Stack
 from separatrix.ensembles.vmapped import Vmapped
@@ -21,6 +21,8 @@ from separatrix.ensembles.weights import MakeOptimizer, Weights
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
+from separatrix.systems.pairs import pair
+from separatrix.systems.plain_layers import Plain, plain_layers
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -65,20 +65,7 @@ def curves(ax: Axes, ds: xr.Dataset, *, ridges: xr.Dataset | None, boundary: xr.
     if boundary is not None:
         _classes(ax, boundary)
     if shown:
-        # above the frame, where it hides nothing
-        ax.legend(
-            handles=shown,
-            loc="lower right",
-            bbox_to_anchor=(1.0, 1.0),
-            ncols=2,
-            frameon=False,
-            fontsize=8,
-            labelcolor=style.INK,
-            handlelength=1.6,
-            columnspacing=1.2,
-            borderaxespad=0.2,
-            borderpad=0.2,
-        )
+        style.legend_above(ax, shown, ncols=2, right=True, stroke=1.6)
 
 
 def _ridges(ax: Axes, paths: list[np.ndarray], name: str) -> Any:

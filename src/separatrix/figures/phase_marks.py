@@ -8,6 +8,7 @@ import numpy as np
 
 from separatrix.figures import style
 from separatrix.results.errors import ArgumentError
+from separatrix.results.status import flag_names
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,24 +127,6 @@ def region(ax: Axes, certificate: Certificate) -> list[Any]:
     return handles
 
 
-def legend(ax: Axes, handles: list[Any]) -> None:
-    """Say above the frame, where it hides nothing, what the marks and colours are."""
-    if handles:
-        ax.legend(
-            handles=handles,
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=2 if len(handles) > 2 else len(handles),
-            frameon=False,
-            fontsize=8,
-            labelcolor=style.INK,
-            handlelength=1.2,
-            columnspacing=1.2,
-            borderaxespad=0.2,
-            borderpad=0.2,
-        )
-
-
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
@@ -163,5 +146,4 @@ def _patch(color: Any, text: str, hatch: str | None = None) -> Any:
 
 def _meanings(ds: xr.Dataset, name: str) -> dict[int, str]:
     attrs = ds[name].attrs
-    words = str(attrs.get("flag_meanings", "")).split()
-    return dict(zip((int(v) for v in np.atleast_1d(attrs.get("flag_values", []))), words, strict=False))
+    return flag_names(attrs) if "flag_meanings" in attrs else {}

@@ -112,7 +112,8 @@ def phase_portrait(
     ax.set(xlim=(lo[0], hi[0]), ylim=(lo[1], hi[1]), xlabel="x₁", ylabel="x₂")
     ax.yaxis.label.set(rotation=0, verticalalignment="center", horizontalalignment="right")
     ax.locator_params(nbins=5)
-    phase_marks.legend(ax, handles)
+    if handles:
+        style.legend_above(ax, handles, ncols=min(2, len(handles)))
     return ax
 
 

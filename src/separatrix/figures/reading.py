@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.status import flag_names
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,8 +57,7 @@ def pick_index(ds: xr.Dataset, index: int) -> xr.Dataset:
 
 def meanings(ds: xr.Dataset) -> dict[int, str]:
     """Meaning of each status code, as the result itself states it."""
-    attrs = ds["status"].attrs
-    return dict(zip(map(int, np.atleast_1d(attrs["flag_values"])), str(attrs["flag_meanings"]).split(), strict=True))
+    return flag_names(ds["status"].attrs)
 
 
 def forbidden(ds: xr.Dataset) -> dict[str, np.ndarray]:

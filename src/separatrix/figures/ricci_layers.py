@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from separatrix.figures import reading, style
+from separatrix.figures.name_places import name_marks
 from separatrix.figures.ricci_curves import pick
 from separatrix.results.errors import ArgumentError
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NAMED = 14
-"""Layers that are named beside their marks."""
+"""Layers up to which all are named beside their marks, where there is room; of more, the ends and the extremes."""
+_SIZE = 5.8
+"""Diameter of a mark, in points."""
 
 
 def curvature_expansion(
@@ -28,7 +31,8 @@ def curvature_expansion(
 ) -> Axes:
     """Draw a mark for each layer: its total curvature, and the expansion from it to the next layer.
 
-    A line leads from layer to layer, light to dark. Under a Ricci flow the marks fall from left to right.
+    A line leads from layer to layer, light to dark. Names that would cover others are left out: those of the first
+    layer, the last one and the extremes come first. Under a Ricci flow the marks fall from left to right.
 
     Parameters
     ----------
@@ -66,17 +70,7 @@ def curvature_expansion(
     style.frame(ax, open_corner=True)
     ax.axhline(0, color=style.QUIET, linewidth=0.7, zorder=0)
     ax.plot(x, y, color=style.GROUND, linewidth=1.0, zorder=1)
-    ax.scatter(x, y, c=style.ordered_colors(len(x)), s=34, zorder=2, linewidths=0.6, edgecolors=style.INK)
-    for name, a, b in zip(labels, x, y, strict=False):
-        if np.isfinite(b) and len(x) <= _NAMED:
-            ax.annotate(
-                reading.short(name, labels),
-                (a, b),
-                xytext=(4, 4),
-                textcoords="offset points",
-                fontsize=7.5,
-                color=style.QUIET,
-            )
+    ax.scatter(x, y, c=style.ordered_colors(len(x)), s=_SIZE**2, zorder=2, linewidths=0.6, edgecolors=style.INK)
     ax.ticklabel_format(style="sci", scilimits=(-3, 4), useMathText=True)
     for axis in (ax.xaxis, ax.yaxis):
         axis.get_offset_text().set(size=8, color=style.INK)
@@ -86,4 +80,15 @@ def curvature_expansion(
     ax.set_title(
         f"k = {int(one['k'])}, ρ = {float(one['rho']):.2f}".replace("-", "−"), loc="left", size=9.5, color=style.INK
     )
+    names = [reading.short(name, labels) for name in labels]
+    name_marks(ax, x, y, names, _named(x, y), size=_SIZE)
     return ax
+
+
+def _named(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """Layers to be named, those first whose names matter most: the first, the last, the extremes, then all of a few."""
+    there = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    if not len(there):
+        return []
+    ends = [there[0], there[-1], *(there[f(v[there])] for v in (y, x) for f in (np.argmax, np.argmin))]
+    return [int(i) for i in dict.fromkeys([*ends, *(there if len(x) <= _NAMED else ())])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,3 +74,20 @@ def frame(ax: Axes, *, open_corner: bool = False) -> None:
     ax.xaxis.label.set(size=9, color=INK)
     ax.yaxis.label.set(size=9, color=INK)
     ax.title.set(size=9.5, color=INK)
+
+
+def legend_above(ax: Axes, handles: Sequence[Any], *, ncols: int, right: bool = False, stroke: float = 1.2) -> None:
+    """Say above the frame, at its left or right end, where it hides nothing, what marks and colours are."""
+    ax.legend(
+        handles=handles,
+        loc="lower right" if right else "lower left",
+        bbox_to_anchor=(float(right), 1.0),
+        ncols=ncols,
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+        handlelength=stroke,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+        borderpad=0.2,
+    )

@@ -37,14 +37,6 @@ class CoefficientStatus(IntEnum):
     """All points coincide at some layer, as behind dead units; the coefficient is NaN."""
 
 
-def status_attrs() -> dict[str, Any]:
-    """Attributes of a variable of :class:`CoefficientStatus`, by the CF conventions (section 3.5)."""
-    return {
-        "flag_values": np.array([s.value for s in CoefficientStatus], dtype=np.int8),
-        "flag_meanings": " ".join(s.name.lower() for s in CoefficientStatus),
-    }
-
-
 class Coefficient(NamedTuple):
     """A correlation, how many pairs it stands on, and a :class:`CoefficientStatus`, all of one shape."""
 

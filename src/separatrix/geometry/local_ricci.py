@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from separatrix.geometry.communities import curvature_gap, labels, modularity, normalised_cut
-from separatrix.geometry.correlation import CoefficientStatus, correlation, size, status_attrs
+from separatrix.geometry.correlation import CoefficientStatus, correlation, size
 from separatrix.geometry.edge_values import node_curvature
 from separatrix.geometry.forman_curvature import forman
 from separatrix.geometry.geodesics import hops
@@ -23,6 +23,7 @@ from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -233,9 +234,9 @@ def _coefficients(bend: np.ndarray, eta: np.ndarray, collapsed: np.ndarray) -> d
 
     return {
         "rho": (POINTS, rho, about("local coefficient: correlation of curvature and expansion over the layers")),
-        "status": (POINTS, status.astype(np.int8), status_attrs()),
+        "status": (POINTS, status.astype(np.int8), flag_attrs(CoefficientStatus)),
         "layer_coefficient": (LAYERS, over_points.rho, about("correlation of curvature and expansion over the points")),
-        "layer_status": (LAYERS, layer_status.astype(np.int8), status_attrs()),
+        "layer_status": (LAYERS, layer_status.astype(np.int8), flag_attrs(CoefficientStatus)),
         "mean_rho": (("member", "k"), mean, about("mean of the local coefficients")),
         "negative": (("member", "k"), negative, about("share of local coefficients below zero")),
         "defined": (("member", "k"), count, about("points that have a local coefficient")),

@@ -15,11 +15,12 @@ from separatrix.geometry.coefficients import (
     regression_to_the_mean,
     ricci_coefficient,
 )
-from separatrix.geometry.correlation import CoefficientStatus, status_attrs
+from separatrix.geometry.correlation import CoefficientStatus
 from separatrix.geometry.nulls import Null, permute_layers, permute_pairs
 from separatrix.geometry.profiles import Asked, Profiles
 from separatrix.results.dataset import Entry, build
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,7 +73,7 @@ def dataset(
         "adjusted_standard": (CELLS, forms["standard"], _about("arctanh(rho) * sqrt(layers - 4), Fisher's z")),
         "correlation": (CELLS, correlation, _about("correlation of geodesic and curvature over the layers")),
         "bias": (CELLS, bias, _about("-correlation / sqrt(2): the coefficient that needs no flow")),
-        "status": (CELLS, status, status_attrs()),
+        "status": (CELLS, status, flag_attrs(CoefficientStatus)),
         "geodesic": (LAYERS, g, _about("sum of hop distances over ordered pairs of points")),
         "curvature": (LAYERS, ric, _about("sum of Forman curvatures over edges")),
         "expansion": (LAYERS, eta, _about("geodesic of the next layer less that of this one")),

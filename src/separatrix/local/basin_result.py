@@ -15,6 +15,7 @@ from separatrix.local.basin_sets import CellSet
 from separatrix.local.iterated import built_from
 from separatrix.results.dataset import Entry, build
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 from separatrix.tangent.inputs import Plane, Points
 
 if TYPE_CHECKING:
@@ -59,16 +60,14 @@ def dataset(system: Any, where: Plane | Points, atlas: Atlas, label: Tensor, set
         "label": (
             ("x", "y") if plane else ("point",),
             label.reshape(where.shape).numpy().astype(np.int32),
-            {
-                "long_name": "number of the attractor along line",
-                "flag_values": np.array([ESCAPE, UNDECIDED], dtype=np.int32),
-                "flag_meanings": "escape undecided",
-            },
+            flag_attrs(
+                {"escape": ESCAPE, "undecided": UNDECIDED}, "number of the attractor along line", dtype=np.int32
+            ),
         ),
         "kind": (
             ("line",),
             np.array([KINDS.index(row.kind) for row in rows], dtype=np.int8),
-            {"flag_values": np.arange(len(KINDS), dtype=np.int8), "flag_meanings": " ".join(KINDS)},
+            flag_attrs(KINDS),
         ),
         "period": (("line",), np.array([row.period for row in rows], dtype=np.int64), {"units": "step"}),
         "exponent": (

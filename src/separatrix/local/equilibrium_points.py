@@ -14,6 +14,7 @@ from separatrix.local.basin_cycles import power
 from separatrix.local.piecewise_stability import ATTRACTING, REPELLING, SADDLE, STABILITY, UNDECIDED
 from separatrix.local.spectrum import eigenvalues
 from separatrix.results.dataset import build
+from separatrix.results.status import flag_attrs
 from separatrix.tangent.columns import Columns
 
 if TYPE_CHECKING:
@@ -147,12 +148,7 @@ def dataset(points: Points, left: Left, attrs: dict[str, Any]) -> xr.Dataset:
     _, number = np.unique(first[order], return_index=True)
     rank = {int(first[order][k]): place for place, k in enumerate(np.sort(number))}
     cycle = np.array([rank[int(f)] for f in first[order]], dtype=int)
-    flags = {
-        "flag_values": np.arange(len(STABILITY), dtype=np.int8),
-        "flag_meanings": " ".join(STABILITY),
-        "long_name": "stability by the eigenvalues' moduli",
-    }
-    kinds = {"flag_values": np.arange(len(LEFT), dtype=np.int8), "flag_meanings": " ".join(LEFT)}
+    flags = flag_attrs(STABILITY, "stability by the eigenvalues' moduli")
     boxes, n = ("line", "axis"), points.position.shape[1]
     values = points.eigenvalues[order]
     return build(
@@ -168,7 +164,7 @@ def dataset(points: Points, left: Left, attrs: dict[str, Any]) -> xr.Dataset:
             "stability": (("point",), points.stability[order].astype(np.int8), flags),
             "unresolved_lo": (boxes, left.lo, {"long_name": "lower corner of what is left over"}),
             "unresolved_hi": (boxes, left.hi, {"long_name": "upper corner of what is left over"}),
-            "unresolved_kind": (("line",), left.kind.astype(np.int8), kinds),
+            "unresolved_kind": (("line",), left.kind.astype(np.int8), flag_attrs(LEFT)),
             "segment_start": (boxes, left.start, {"long_name": "end of a segment of fixed points"}),
             "segment_end": (boxes, left.end, {"long_name": "end of a segment of fixed points"}),
         },

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from separatrix.results.errors import ArgumentError
-
-_EVERY = 32
-"""Epochs between two stored states of the generator."""
+from separatrix.systems.pairs import describe, pair
+from separatrix.systems.row_orders import RowOrders
 
 Batch = tuple[Tensor, Tensor]
 
@@ -60,7 +59,7 @@ class Batches:
         elif isinstance(data, Sequence) and len(data) and not isinstance(data, str) and all(map(_is_pair, data)):
             self._list = [_pair(f"data[{i}]", part, dtype, device) for i, part in enumerate(data)]
         else:
-            raise ArgumentError("data", _describe(data), "give (X, y), or a list of at least one batch (X, y)")
+            raise ArgumentError("data", describe(data), "give (X, y), or a list of at least one batch (X, y)")
         whole = _is_pair(data)
         for name, value in (("batch_size", batch_size), ("shuffle_seed", shuffle_seed)):
             integer = isinstance(value, int) and not isinstance(value, bool)
@@ -80,7 +79,7 @@ class Batches:
         self._count = len(self._list[0][0])
         self.horizon = None if repeat else len(self._list)
         self.largest = min(batch_size or self._count, self._count) if whole else max(len(X) for X, _ in self._list)
-        self._orders = _Orders(self._count, shuffle_seed) if shuffle_seed is not None else None
+        self._orders = RowOrders(self._count, shuffle_seed) if shuffle_seed is not None else None
 
     @property
     def widths(self) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -114,50 +113,11 @@ class Batches:
         return X[rows], y[rows]
 
 
-class _Orders:
-    """Order of the rows in every epoch, found again from stored states of the generator."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        self._count = count
-        self._generator = torch.Generator().manual_seed(seed)
-        self._states = [self._generator.get_state()]
-        self._epoch = -1
-        self._order = torch.arange(count)
-
-    def at(self, epoch: int) -> Tensor:
-        if not self._epoch <= epoch < self._epoch + _EVERY:
-            known = min(epoch // _EVERY, len(self._states) - 1)
-            self._generator.set_state(self._states[known])
-            self._epoch = known * _EVERY - 1
-        while self._epoch < epoch:
-            self._epoch += 1
-            if self._epoch == len(self._states) * _EVERY:
-                self._states.append(self._generator.get_state())
-            self._order = torch.randperm(self._count, generator=self._generator)
-        return self._order
-
-
 def _is_pair(data: Any) -> bool:
     return isinstance(data, tuple | list) and len(data) == 2 and not any(isinstance(p, tuple | list) for p in data)
 
 
 def _pair(name: str, data: Any, dtype: torch.dtype, device: torch.device) -> Batch:
-    try:
-        X, y = (torch.as_tensor(part).detach() for part in data)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(name, _describe(data), f"give a pair (X, y) of tensors ({error})") from None
-    if X.ndim < 1 or y.ndim < 1 or not len(X) or len(X) != len(y):
-        shapes = f"X of shape {tuple(X.shape)}, y of shape {tuple(y.shape)}"
-        raise ArgumentError(name, shapes, "give one target for each of at least one inputs")
-    for what, values in (("X", X), ("y", y)):
-        if not bool(torch.isfinite(values).all()):
-            raise ArgumentError(name, f"{what} with values that are not finite", "leave those rows out")
-    X, y = (part.to(device, dtype if part.is_floating_point() else None) for part in (X, y))
+    X, y = (part.detach().to(device, dtype if part.is_floating_point() else None) for part in pair(name, data))
     # copies: the caller may go on changing what was given
     return X.clone(), y.clone()
-
-
-def _describe(data: Any) -> str:
-    if isinstance(data, tuple | list):
-        return f"a {type(data).__name__} of {len(data)}: {', '.join(type(part).__name__ for part in data[:4])}"
-    return type(data).__name__

@@ -42,7 +42,7 @@ def _plain() -> Iterator[None]:
             stack.callback(setattr, backend, "enabled", backend.enabled)
             backend.enabled = False
         stack.enter_context(_SLOW)
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(WRITTEN_OUT)
         yield
 
 
@@ -70,6 +70,9 @@ def _exact() -> Iterator[None]:
 
 
 _SLOW = Held(_without_fast_path)
+
+WRITTEN_OUT = Held(lambda: sdpa_kernel(SDPBackend.MATH))
+"""Attention by products and a softmax, which can be differentiated twice, as its fused kernels cannot."""
 
 PLAIN = Held(_plain)
 """No fused kernels (oneDNN, cuDNN, flash attention, transformer fast path)."""

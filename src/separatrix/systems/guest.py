@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from separatrix.results.errors import ArgumentError
+from separatrix.systems.call_labels import named_modules
 from separatrix.systems.callables import refuse_training
 from separatrix.systems.flags import EXACT
-from separatrix.systems.trace import first_tensor, named_modules, tap
+from separatrix.systems.tapping import tap
+from separatrix.systems.trace import first_tensor
 
 Output = Callable[[Any], Tensor] | str | int | None
 """How to get one tensor from what a model returns: a function, a key, or None for a plain tensor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -130,7 +131,7 @@ def lure(
     ArgumentError
         If the model uses an operation that is neither affine nor an elementwise activation with known ranges (the
         operation is named), looks at values (``if x.sum() > 0``), mixes the rows of a batch, is in train mode with
-        dropout or batch statistics, or needs more than ``memory``.
+        dropout or batch statistics, is a function of half precision alone, or needs more than ``memory``.
 
     Notes
     -----
@@ -146,6 +147,8 @@ def lure(
         with torch.compiler.set_stance("force_eager"):  # a compiled part runs as it was written
             end = function(start)
     except (RuntimeError, TypeError) as error:
+        with suppress(RuntimeError, TypeError), torch.no_grad():
+            _in_own_precision(function, torch.zeros(1, *shape, dtype=torch.float64))
         raise ArgumentError(
             "model", f"a failure on an input of shape {(1, *shape)}: {error}", "does it take batches of that shape?"
         ) from error
@@ -196,11 +199,24 @@ def _readings(f: Any, t: int) -> Reading:
 
 
 def _in_own_precision(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """A plain callable's values; it may hold float32 weights, which refuse float64 inputs."""
-    try:
+    """A plain callable's values; it may hold float32 weights, which refuse float64 inputs.
+
+    Raises
+    ------
+    ArgumentError
+        If it takes nothing but half precision, whose values are too coarse to compare with.
+    """
+    with suppress(RuntimeError):
         return function(x)
-    except RuntimeError:
+    try:
         return function(x.float()).double()
+    except RuntimeError:
+        for half in (torch.float16, torch.bfloat16):
+            with suppress(RuntimeError, TypeError):
+                function(x.to(half))
+                remedy = "bring it to float32 or float64: model.float() or model.double() keep the values of weights"
+                raise ArgumentError("model", f"a function of {half} alone", remedy) from None
+        raise
 
 
 def _pruned(recorder: Recorder, end: AffineTensor, shape: tuple[int, ...]) -> Lure:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from separatrix.systems.activations import clamp_bounds, compared, function_kinks, function_name
+from separatrix.systems.call_labels import CallLabels, named_modules
 from separatrix.systems.graph import Edge, edge_of
 
 _RESHAPES = {
@@ -105,111 +104,22 @@ def first_tensor(value: Any) -> Tensor | None:
     return None
 
 
-def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every submodule but the root, without the internals of parametrisations and the wrapper of a compiled part."""
-    for name, module in model.named_modules():
-        path = name.split(".")
-        if name and "parametrizations" not in path and "_orig_mod" not in module._modules:
-            yield ".".join(part for part in path if part != "_orig_mod"), module
-
-
-class _Stack:
-    """Names of the modules being executed, and counters that make labels unique."""
-
-    def __init__(self) -> None:
-        self.frames: list[tuple[str, nn.Module, Call | None]] = []
-        self.counts: Counter[str] = Counter()
-
-    def label(self, name: str) -> str:
-        self.counts[name] += 1
-        return f"{name}#{self.counts[name]}"
-
-    @property
-    def within_torch(self) -> bool:
-        """Whether one of torch's own modules is being executed."""
-        return bool(self.frames) and type(self.frames[-1][1]).__module__.startswith("torch.nn.")
-
-    def function_label(self, short: str) -> str | None:
-        """Label of a functional activation, or None inside one of torch's own modules."""
-        if self.within_torch:
-            return None
-        owner = self.frames[-1][0] if self.frames else ""
-        return self.label(f"{owner}.{short}" if owner else short)
-
-
-class _FunctionTap(TorchFunctionMode):
-    """Hands every functional activation, with its label, to a visitor that may replace the value."""
-
-    def __init__(self, stack: _Stack, visit: Callable[[str, Any], Any]) -> None:
-        super().__init__()
-        self.stack = stack
-        self.visit = visit
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        short = function_name(func)
-        label = self.stack.function_label(short) if short else None
-        value = func(*args, **kwargs)
-        if label is not None:
-            self.visit(label, value)
-        return value
-
-
-@contextmanager
-def tap(
-    model: nn.Module,
-    labels: set[str],
-    visit: Callable[[str, Any], Any],
-    functions: bool,
-) -> Iterator[None]:
-    """Call ``visit(label, value)`` with what the named calls return; hooks are removed afterwards, whatever happens.
-
-    A visitor that returns something other than None replaces the value (module calls only).
-    """
-    stack = _Stack()
-    wanted = {label.rsplit("#", 1)[0] for label in labels}
-    handles: list[RemovableHandle] = []
-
-    def enter(name: str, module: nn.Module) -> Callable[..., None]:
-        return lambda m, args: stack.frames.append((name, module, None))
-
-    def leave(name: str) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: Any, value: Any) -> Any:
-            if functions:
-                stack.frames.pop()
-            if name in wanted:
-                label = stack.label(name)
-                if label in labels:
-                    return visit(label, value)
-            return None
-
-        return hook
-
-    try:
-        for name, module in named_modules(model):
-            if functions:
-                handles.append(module.register_forward_pre_hook(enter(name, module)))
-            if functions or name in wanted:
-                handles.append(module.register_forward_hook(leave(name)))
-        if functions:
-            with _FunctionTap(stack, lambda label, v: visit(label, v) if label in labels else None):
-                yield
-        else:
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 class _Recorder(TorchFunctionMode):
     """Records functional activations, reshapes, and what leaves the tensor world."""
 
-    def __init__(self, model: nn.Module, trace: Trace, stack: _Stack, inputs: Tensor | None) -> None:
+    def __init__(self, model: nn.Module, trace: Trace, labels: CallLabels, inputs: Tensor | None) -> None:
         super().__init__()
         self.model = model
         self.trace = trace
-        self.stack = stack
+        self.labels = labels
+        self.open: list[Call] = []
+        """Module calls that have not returned."""
         self.dependent: dict[int, Tensor] = {} if inputs is None else {id(inputs): inputs}
+
+    @property
+    def parent(self) -> Call | None:
+        """The innermost module call that has not returned."""
+        return self.open[-1] if self.open else None
 
     def mark(self, value: Any) -> None:
         for leaf in tree_leaves(value):
@@ -235,7 +145,7 @@ class _Recorder(TorchFunctionMode):
         if func in _SAMPLERS and _is_training(func, args, kwargs):
             self.trace.random.append(func.__name__)
         short = function_name(func)
-        label = self.stack.function_label(short) if short else None
+        label = self.labels.function_label(short) if short else None
         source = first_tensor(args)
         source_edge = None if source is None else edge_of(source)
         value = func(*args, **kwargs)
@@ -245,8 +155,8 @@ class _Recorder(TorchFunctionMode):
             name = getattr(func, "__name__", "")
             self.trace.kinked |= bool(function_kinks(func, args, kwargs)) or "max_pool" in name or "rnn_relu" in name
             self.trace.clamped |= bool(clamp_bounds(func, args, kwargs)) or compared(func, args, kwargs) is not None
-            parent = self.stack.frames[-1][2] if self.stack.frames else None
-            if func in _PRODUCTS and not self.stack.within_torch and self._is_weight(args, kwargs):
+            parent = self.parent
+            if func in _PRODUCTS and not self.labels.within_torch and self._is_weight(args, kwargs):
                 self.trace.products.append((edge_of(value), parent))
             if isinstance(value, Tensor) and (label is not None or func in _RESHAPES):
                 call = Call(label or "", short or func.__name__, func, args, kwargs, source, parent, source_edge, value)
@@ -270,24 +180,23 @@ def record(model: nn.Module, run: Callable[[], Any], inputs: Tensor | None) -> T
         The tensor that is perturbed; reads of anything computed from it are noted.
     """
     trace = Trace()
-    stack = _Stack()
-    recorder = _Recorder(model, trace, stack, inputs)
+    labels = CallLabels()
+    recorder = _Recorder(model, trace, labels, inputs)
     handles: list[RemovableHandle] = []
 
     def enter(name: str, module: nn.Module) -> Callable[..., None]:
         def hook(m: nn.Module, args: Any, kwargs: Any) -> None:
-            parent = stack.frames[-1][2] if stack.frames else None
             source = first_tensor((args, kwargs))
-            call = Call("", type(module).__name__, module, args, kwargs, source, parent)
+            call = Call("", type(module).__name__, module, args, kwargs, source, recorder.parent)
             call.source_edge = None if source is None else edge_of(source)
-            stack.frames.append((name, module, call))
+            recorder.open.append(call)
+            labels.frames.append((name, module))
 
         return hook
 
     def leave(m: nn.Module, args: Any, value: Any) -> None:
-        name, _, call = stack.frames.pop()
-        assert call is not None
-        call.label = stack.label(name)
+        call, (name, _) = recorder.open.pop(), labels.frames.pop()
+        call.label = labels.label(name)
         call.value = first_tensor(value)
         call.edge = None if call.value is None else edge_of(call.value)
         (call.parent.children if call.parent else trace.top).append(call)

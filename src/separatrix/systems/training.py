@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,18 +13,16 @@ from torch import Tensor, nn
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.systems.batches import Batches
-from separatrix.systems.initial_weights import fresh
-from separatrix.systems.loss_derivatives import METHODS, in_transform
-from separatrix.systems.optim.convert import from_torch, memory_of
-from separatrix.systems.protocol import System
+from separatrix.systems.loss_derivatives import METHODS, Product, in_transform
 from separatrix.systems.training_setup import choose_derivatives, network_of, rule_of
+from separatrix.systems.training_states import TrainingStates
 from separatrix.systems.weights import WeightPlaces
 
 _CHUNK_NUMBERS = 250_000
 """Numbers of the tangents of as many members as go through the blocks together: they stay in a core's cache."""
 
 
-class Training(System):
+class Training(TrainingStates):
     r"""The training of a network as a dynamical system; its state is the weights with the optimizer's memory.
 
     Parameters
@@ -135,18 +132,16 @@ class Training(System):
         self.first_step = first_step
         self._budget = parse_bytes(memory)
         network = network_of(model)
-        self.optimizer, trained = rule_of(optimizer, network)
+        rule, trained = rule_of(optimizer, network)
+        given = isinstance(model, nn.Module)
         # a copy: the caller may go on with the network
-        self._network: nn.Module = copy.deepcopy(network) if isinstance(model, nn.Module) else network
-        self._source: Any = self._network if isinstance(model, nn.Module) else model
-        self._places = WeightPlaces(self._network, trained, dtype)
+        network = copy.deepcopy(network) if given else network
+        super().__init__(network, network if given else model, WeightPlaces(network, trained, dtype), rule)
         self._batches = Batches(data, batch_size, shuffle_seed, repeat, dtype, self._places.device)
         ends = [h for h in (self._batches.horizon, self.optimizer.horizon) if h is not None]
         self.horizon = None if not ends else min(ends) - first_step
         if self.horizon is not None and self.horizon < 1:
             raise ArgumentError("first_step", str(first_step), f"batches or learning rates end after {min(ends)} steps")
-        self.count, self.parameters = self._places.count, self._places.slices
-        self.parts = {name: slice(i * self.count, (i + 1) * self.count) for i, name in enumerate(self.optimizer.parts)}
         self.loss_function = loss
         self._derivatives, self._autodiff = choose_derivatives(
             self._network, self._places, loss, self._batches, method, mask_seed, self._budget
@@ -164,10 +159,6 @@ class Training(System):
         """Number of steps after which all data have been seen; 1 for a full batch."""
         return self._batches.per_epoch
 
-    def dim(self, t: int = 0) -> int:
-        """Return the number of components of a state, the same at all t."""
-        return self.count * len(self.parts)
-
     def step(self, state: Float[Tensor, "*batch n"], t: int) -> Float[Tensor, "*batch n"]:
         """Take step t of training from states (*batch, n). See the class for the errors."""
         flat, t = self._flat(state, t), t + self.first_step
@@ -183,14 +174,13 @@ class Training(System):
         """Next states and M V for tangents (k, *batch, n); see :meth:`separatrix.systems.System.tangent`."""
         flat, t = self._flat(state, t), t + self.first_step
         vectors = self._along(V, state, "V", self.dim())
-        following, pushed, at = torch.empty_like(flat), torch.empty_like(vectors), 0
-        with torch.no_grad():
-            for part in self._in_chunks(flat, len(V)):
-                rows = slice(at, at + len(part))
-                gradient, product = self._derivatives.linearise(part[:, : self.count], t, self._budget)
-                following[rows] = self.optimizer.step(part, gradient, t)
-                pushed[:, rows] = self.optimizer.tangent(part, gradient, vectors[:, rows], product, t)
-                at = rows.stop
+        following, pushed = torch.empty_like(flat), torch.empty_like(vectors)
+
+        def push(rows: slice, part: Tensor, gradient: Tensor, product: Product) -> None:
+            following[rows] = self.optimizer.step(part, gradient, t)
+            pushed[:, rows] = self.optimizer.tangent(part, gradient, vectors[:, rows], product, t)
+
+        self._linearise(flat, len(V), t, push)
         return following.reshape(state.shape), pushed.reshape(V.shape)
 
     def adjoint(
@@ -199,13 +189,12 @@ class Training(System):
         """M^T W for covectors (k, *batch, n) at the next state; see :func:`separatrix.systems.adjoint`."""
         flat, t = self._flat(state, t), t + self.first_step
         covectors = self._along(W, state, "W", self.dim())
-        pulled, at = torch.empty_like(covectors), 0
-        with torch.no_grad():
-            for part in self._in_chunks(flat, len(W)):
-                rows = slice(at, at + len(part))
-                gradient, product = self._derivatives.linearise(part[:, : self.count], t, self._budget)
-                pulled[:, rows] = self.optimizer.adjoint(part, gradient, covectors[:, rows], product, t)
-                at = rows.stop
+        pulled = torch.empty_like(covectors)
+
+        def pull(rows: slice, part: Tensor, gradient: Tensor, product: Product) -> None:
+            pulled[:, rows] = self.optimizer.adjoint(part, gradient, covectors[:, rows], product, t)
+
+        self._linearise(flat, len(W), t, pull)
         return pulled.reshape(W.shape)
 
     def loss(self, state: Float[Tensor, "*batch n"], t: int = 0) -> Float[Tensor, "*batch"]:
@@ -231,12 +220,12 @@ class Training(System):
         """
         flat, t = self._flat(state, t)[:, : self.count], t + self.first_step
         vectors = self._along(V, state, "V", self.count)
-        found, at = torch.empty_like(vectors), 0
-        with torch.no_grad():
-            for part in self._in_chunks(flat, len(V)):
-                rows = slice(at, at + len(part))
-                found[:, rows] = self._derivatives.linearise(part, t, self._budget)[1](vectors[:, rows])
-                at = rows.stop
+        found = torch.empty_like(vectors)
+
+        def apply(rows: slice, part: Tensor, gradient: Tensor, product: Product) -> None:
+            found[:, rows] = product(vectors[:, rows])
+
+        self._linearise(flat, len(V), t, apply)
         return found.reshape(V.shape)
 
     def hessian(self, state: Float[Tensor, "*batch n"], t: int = 0) -> Float[Tensor, "*batch p p"]:
@@ -246,100 +235,22 @@ class Training(System):
             found = [self._derivatives.hessian(part, t, self._budget) for part in self._in_chunks(flat, self.count)]
         return torch.cat(found).reshape(*state.shape[:-1], self.count, self.count)
 
-    def initial_state(
-        self, seed: int | Iterable[int] = 0, members: int = 1, *, initialise: Any = "torch"
-    ) -> Float[Tensor, "members n"]:
-        """States with fresh weights and an empty memory, (members, n).
-
-        Parameters
-        ----------
-        seed : int or iterable of int
-            Member i has seed + i; or one seed for each member. A member depends on its own seed alone: its network is
-            that of ``sx.ensembles.make_members`` with this seed.
-        members : int
-            How many, where ``seed`` is one number.
-        initialise : {"torch"} or callable
-            The parts' own ``reset_parameters`` (the factory's own weights, if the model was given as a function), or a
-            function that changes a network in place: ``sx.ensembles.glorot``, ``sx.ensembles.gaussian``.
-
-        Raises
-        ------
-        ArgumentError
-            If a part of the network cannot draw its weights anew, or seeds and members are no such numbers.
-        """
-        if isinstance(seed, int) and not isinstance(seed, bool):
-            if isinstance(members, bool) or not isinstance(members, int) or members < 1:
-                raise ArgumentError("members", repr(members), "give a positive integer")
-            seeds: Sequence[int] = range(seed, seed + members)
-        else:
-            seeds = [int(s) for s in seed] if isinstance(seed, Iterable) and not isinstance(seed, str) else []
-            if not seeds:
-                raise ArgumentError("seed", repr(seed), "give an integer, or a list with at least one")
-        weights = [self._places.vector(fresh(self._source, s, initialise)) for s in seeds]
-        return self.optimizer.start(torch.stack(weights))
-
-    def state_of(self, model: Any = None, optimizer: Any = None) -> Float[Tensor, "members n"]:
-        """State with the present weights of a network, or of several: (members, n).
-
-        Parameters
-        ----------
-        model : nn.Module or sequence of nn.Module, optional
-            Of the system's architecture; a ``Stack`` counts as its members. The network that the system was made of,
-            as it was then, when left out.
-        optimizer : torch.optim.Optimizer, optional
-            With one model: its memory becomes the state's, otherwise that is empty. The next step is then the number of
-            steps that it has taken, which counts for Adam's corrections and for schedules: pass that as ``t``, or, for
-            what begins at t = 0 as ``sx.lyapunov`` does, make the system with it as ``first_step``.
-
-        Raises
-        ------
-        ArgumentError
-            If a network has another architecture, an optimizer comes with several or is not that of the network, or it
-            remembers something else than the system's.
-        """
-        if model is None:
-            model = self._network
-        single = isinstance(model, nn.Module) and not hasattr(model, "members")
-        networks = [model] if single else list(model)
-        weights = torch.stack([self._places.vector(network) for network in networks])
-        state = self.optimizer.start(weights)
-        if optimizer is None:
-            return state
-        if not single:
-            raise ArgumentError("optimizer", "an optimizer beside several networks", "read them one by one")
-        named = dict(networks[0].named_parameters())
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]} if _is_torch(optimizer) else set()
-        if not all(id(named[name]) in held for name in self.parameters):
-            remedy = "give the torch.optim optimizer that trains this network, and the network (model=) with it"
-            raise ArgumentError("optimizer", "one that does not hold the network's parameters", remedy)
-        own = from_torch(optimizer, lr=0.0).parts
-        if own != self.optimizer.parts:
-            got = f"{type(optimizer).__name__}, which keeps {', '.join(own)}"
-            raise ArgumentError("optimizer", got, f"the system's keeps {', '.join(self.optimizer.parts)}")
-        for part, place in self.parts.items():
-            for name, inner in self.parameters.items() if part != "weights" else ():
-                kept = memory_of(optimizer, named[name], part)
-                if kept is not None:
-                    state[:, place][:, inner] = kept.detach().flatten().to(state)
-        return state
-
-    def weights(self, state: Float[Tensor, "*batch n"]) -> dict[str, Tensor]:
-        """Trained parameters by name, (*batch, *shape); views of the states, or of tangents."""
-        return self._places.named(state[..., : self.count])
-
-    def modules(self, state: Float[Tensor, "*batch n"]) -> list[nn.Module]:
-        """One ordinary network for each state, in the states' dtype; ``sx.ensembles.Stack`` makes one of them all."""
-        return [self._places.module(self._network, row) for row in state.reshape(-1, self.dim())[:, : self.count]]
-
-    def labels(self) -> list[str]:
-        """What each component of a state is, such as "weights 0.weight[2, 1]" and "momentum 0.bias[3]"."""
-        names = self._places.labels()
-        return [f"{part} {name}" for part in self.parts for name in names]
-
     def _gradient(self, theta: Tensor, t: int) -> Tensor:
         """Gradient of each member; blocks record no graph, so autograd steps in where one is asked for."""
         followed = in_transform() or (torch.is_grad_enabled() and theta.requires_grad)
         return (self._autodiff if followed else self._derivatives).gradient(theta, t)
+
+    def _linearise(
+        self, flat: Tensor, tangents: int, t: int, use: Callable[[slice, Tensor, Tensor, Product], None]
+    ) -> None:
+        """Hand over rows, states, gradients and Hessians as products, of as many members as go together."""
+        at = 0
+        with torch.no_grad():
+            for part in self._in_chunks(flat, tangents):
+                # nothing else holds the graph behind a product while the next one is made
+                rows = slice(at, at + len(part))
+                use(rows, part, *self._derivatives.linearise(part[:, : self.count], t, self._budget))
+                at = rows.stop
 
     def _in_chunks(self, flat: Tensor, tangents: int) -> tuple:
         need = self._derivatives.bytes_per_member(tangents)
@@ -347,35 +258,3 @@ class Training(System):
         if self.method == "blocks" and tangents:
             members = min(members, max(32, _CHUNK_NUMBERS // (tangents * flat.shape[-1])))
         return flat.split(members)
-
-    def _flat(self, state: Any, t: int) -> Tensor:
-        """Check states, and bring them to (members, n)."""
-        remedy = f"give states (*batch, {self.dim()}), for example of initial_state()"
-        if not isinstance(state, Tensor):
-            raise ArgumentError("state", type(state).__name__, remedy)
-        if state.ndim == 0 or state.shape[-1] != self.dim() or state.numel() == 0:
-            parts = " + ".join(f"{self.count} of {name}" for name in self.parts)
-            raise ArgumentError("state", f"shape {tuple(state.shape)}", f"{remedy}: {parts}")
-        if state.dtype != self._places.dtype:
-            raise ArgumentError("state", str(state.dtype), f"the system computes in {self._places.dtype}: convert it")
-        if t < 0 or (self.horizon is not None and t >= self.horizon):
-            end = "on" if self.horizon is None else f"to {self.horizon - 1}"
-            raise ArgumentError("t", str(t), f"this system has steps 0 {end}")
-        if state.is_inference():
-            with torch.inference_mode(False):
-                state = state.clone()
-        return state.reshape(-1, self.dim())
-
-    def _along(self, V: Any, state: Tensor, argument: str, size: int) -> Tensor:
-        """Check vectors, and bring them to (k, members, size)."""
-        shape = (*state.shape[:-1], size)
-        if not isinstance(V, Tensor) or V.ndim != len(shape) + 1 or V.shape[1:] != shape:
-            got = f"shape {tuple(V.shape)}" if isinstance(V, Tensor) else type(V).__name__
-            raise ArgumentError(argument, got, f"give (k, {', '.join(map(str, shape))})")
-        if V.dtype != state.dtype:
-            raise ArgumentError(argument, str(V.dtype), f"give {state.dtype}, the dtype of the state")
-        return V.detach().reshape(len(V), math.prod(shape[:-1]), size)
-
-
-def _is_torch(optimizer: Any) -> bool:
-    return isinstance(optimizer, torch.optim.Optimizer)

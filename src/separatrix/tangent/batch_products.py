@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from separatrix.results.errors import ArgumentError
+from separatrix.systems.flags import WRITTEN_OUT
 
 _ROW = 4096
 
@@ -139,11 +140,8 @@ class BatchLoss:
         if drawing and self._random is None:
             remedy = "call monitor.before_forward() before the forward pass, so that the same mask can be drawn again"
             raise ArgumentError("model", f"dropout in {drawing[0]!r}", remedy)
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-
         with ExitStack() as stack:
-            # fused attention cannot be differentiated twice
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(WRITTEN_OUT)
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(torch.random.fork_rng())

@@ -15,6 +15,7 @@ from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 from separatrix.systems.guest import Guest, Output
 from separatrix.tangent.boundary_points import PlaneLines, on_plane, on_the_exact_set
 from separatrix.tangent.inputs import Plane
@@ -178,16 +179,12 @@ def _dataset(found: PlaneLines, grid: Plane, scalar: bool, attrs: dict[str, Any]
     status[flat & (status != PointStatus.UNCONVERGED)] = PointStatus.FLAT
     count = np.array([len(line) for line in found.lines], dtype=np.int64)
     pair = np.array(found.pairs, dtype=np.int64).reshape(-1, 2)
-    meanings = {
-        "flag_values": np.array([s.value for s in PointStatus], dtype=np.int8),
-        "flag_meanings": " ".join(s.name.lower() for s in PointStatus),
-    }
     data: dict[str, Entry] = {
         "position": (("point", "axis"), found.position.numpy()),
         "normal": (("point", "axis"), normal.numpy(), {"long_name": "unit normal, along which the difference grows"}),
         "gradient": (("point",), size.numpy(), {"long_name": "length of the gradient across the boundary"}),
         "residual": (("point",), found.value.abs().numpy(), {"long_name": "distance of the output from the tie"}),
-        "status": (("point",), status.numpy(), meanings),
+        "status": (("point",), status.numpy(), flag_attrs(PointStatus)),
         "start": (("line",), np.cumsum(count) - count, {"long_name": "first point of the line"}),
         "count": (("line",), count, {"long_name": "number of points of the line"}),
         "closed": (("line",), np.array(found.closed, dtype=np.int8)),

@@ -14,6 +14,7 @@ from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 from separatrix.systems.guest import Guest, Output
 from separatrix.systems.listing import Anatomy, Layer, anatomy, prepare
 from separatrix.tangent.boundary_places import as_places
@@ -121,14 +122,10 @@ def boundary_scores(
     linear = work.readout is not None and work.deviation <= _LINEAR
     if not linear:
         found["task_stretch"][:] = found["chi"][:] = torch.nan
-    meanings = {
-        "flag_values": np.array([s.value for s in ScoreStatus], dtype=np.int8),
-        "flag_meanings": " ".join(s.name.lower() for s in ScoreStatus),
-    }
     classes = np.full((len(places), 2), -1) if outputs.scalar else pair.numpy()
     data: dict[str, Entry] = {name: (("point",), found[name].numpy(), {"long_name": t}) for name, t in MEANING.items()}
     data |= {"first": (("point",), classes[:, 0]), "second": (("point",), classes[:, 1])}
-    data["status"] = (("point",), status.numpy(), meanings)
+    data["status"] = (("point",), status.numpy(), flag_attrs(ScoreStatus))
     settings: dict[str, Any] = {"layer": layer, "output": None if output is None else str(output), "level": level}
     attrs = {
         "title": "scores of a decision boundary",

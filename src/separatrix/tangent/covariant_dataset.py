@@ -10,9 +10,10 @@ from torch import Tensor
 
 from separatrix.results.dataset import Entry, build
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 from separatrix.tangent.angles import pairs
 from separatrix.tangent.covariant_run import CovariantRun, Phases
-from separatrix.tangent.orbit_status import OrbitStatus, orbit_status_attrs
+from separatrix.tangent.orbit_status import OrbitStatus
 from separatrix.tangent.orbits import Orbits
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def dataset(
             {"long_name": "1 where exp(-steps_times_gap) is at most the tolerance"},
         ),
         "group": (each, judged.group.cpu().numpy(), {"long_name": "number of the group of near-degenerate neighbours"}),
-        "status": (each, _status(run).numpy(), {"long_name": "status of the vector", **orbit_status_attrs()}),
+        "status": (each, _status(run).numpy(), flag_attrs(OrbitStatus, "status of the vector")),
         "singular_steps": (
             each,
             run.singular.cpu().numpy(),

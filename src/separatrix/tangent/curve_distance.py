@@ -11,6 +11,7 @@ from jaxtyping import Float
 from separatrix.results.dataset import Entry, build
 from separatrix.results.errors import ArgumentError
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 from separatrix.tangent.polylines import polylines, same_plane, segments, to_lengths
 
 if TYPE_CHECKING:
@@ -85,11 +86,7 @@ def curve_distance(a: xr.Dataset, b: xr.Dataset, *, spacing: float | None = None
     data["hausdorff"] = ((), max(there[2], back[2]), {"long_name": "larger of the two maxima"})
     data["length_a"] = ((), _lengths(lines_a).sum(), {"long_name": "length of all lines of a"})
     data["length_b"] = ((), _lengths(lines_b).sum(), {"long_name": "length of all lines of b"})
-    meanings = {
-        "flag_values": np.array([s.value for s in DistanceStatus], dtype=np.int8),
-        "flag_meanings": " ".join(s.name.lower() for s in DistanceStatus),
-    }
-    data["status"] = ((), np.int8(status), meanings)
+    data["status"] = ((), np.int8(status), flag_attrs(DistanceStatus))
     attrs = {
         "title": "distance between curves",
         "method": "piecewise",

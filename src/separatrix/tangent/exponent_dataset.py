@@ -10,10 +10,11 @@ from torch import Tensor
 
 from separatrix.results.dataset import Entry, build
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 from separatrix.tangent.exponent_runs import ExponentRun
 from separatrix.tangent.exponent_windows import Windows
 from separatrix.tangent.orbit_arguments import Choice
-from separatrix.tangent.orbit_status import OrbitStatus, orbit_status_attrs
+from separatrix.tangent.orbit_status import OrbitStatus
 from separatrix.tangent.orbits import Orbits
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def dataset(
         "status": (
             ("member", "index"),
             status.numpy().astype(np.int8),
-            {"long_name": "status of the exponent", **orbit_status_attrs()},
+            flag_attrs(OrbitStatus, "status of the exponent"),
         ),
         "singular_steps": (
             ("member", "index"),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from separatrix.results.dataset import Entry, build
 from separatrix.results.provenance import provenance
-from separatrix.results.status import status_attrs
+from separatrix.results.status import Status, flag_attrs
 from separatrix.tangent.field import Field
 from separatrix.tangent.inputs import Plane
 
@@ -51,7 +51,7 @@ def dataset(
         "status": (
             (*dims, "index"),
             array(field.status),
-            {"long_name": "status of the stretch", **status_attrs()},
+            flag_attrs(Status, "status of the stretch"),
         ),
     }
     optional = {

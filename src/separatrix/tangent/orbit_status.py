@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
-
-import numpy as np
 
 
 class OrbitStatus(IntEnum):
@@ -25,11 +22,3 @@ class OrbitStatus(IntEnum):
     """The state has fewer components than indices asked for (a bottleneck); the exponent is -inf."""
     NONFINITE = 6
     """The orbit left the floating-point numbers; the values are NaN from there on."""
-
-
-def orbit_status_attrs() -> dict[str, Any]:
-    """Attributes of a status variable, by the CF conventions (section 3.5)."""
-    return {
-        "flag_values": np.array([s.value for s in OrbitStatus], dtype=np.int8),
-        "flag_meanings": " ".join(s.name.lower() for s in OrbitStatus),
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,10 @@ import numpy as np
 from separatrix.results.dataset import build
 from separatrix.results.errors import ArgumentError
 from separatrix.results.provenance import provenance
-from separatrix.tangent.early_signs import Signs, early_signs
+from separatrix.results.status import flag_attrs
+from separatrix.tangent.early_signs import early_signs
+from separatrix.tangent.held_out import judge, labels, split
 from separatrix.tangent.orbit_arguments import whole
-from separatrix.tangent.roc import areas, interval
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,6 +33,7 @@ def predict(
     window: int = 100,
     high: float | str = "median",
     explore: float = 0.5,
+    folds: bool = True,
     level: float = 0.95,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -64,6 +65,11 @@ def predict(
         largest, 0.2 for the worst fifth.
     explore : float
         Share of runs that explore.
+    folds : bool
+        Whether the logistic models hold, beside each baseline, its fold: the distance of a run's rank from the middle
+        of the exploring runs' ranks. Without folds they are monotone in each baseline, and an indicator that is a
+        function of the loss or of the sharpness alone, but no monotone one, adds to them: ln |1 - eta h| is one of the
+        sharpness h.
     level : float
         Confidence level of the intervals.
     seed : int
@@ -113,15 +119,16 @@ def predict(
     if final.shape != (members,):
         raise ArgumentError("final", f"shape {final.shape}", f"one final loss for each of {members} runs")
     chosen = _places(at, steps)
-    exploring = _split(members, explore, seed)
-    label, threshold = _labels(final, high, exploring)
+    exploring = split(members, explore, seed)
+    label, threshold = labels(final, high, exploring)
     last = steps[-1] if until is None else until
     if not isinstance(last, int | np.integer | float) or not last >= steps[max(chosen)]:
         raise ArgumentError("until", repr(until), f"the step of the final loss, from {steps[max(chosen)]} on")
     rows = []
     for place in chosen:
         seen = {name: values[:, : place + 1] for name, values in arrays.items()}
-        rows.append(_judge(early_signs(seen, steps[: place + 1], window, float(last)), label, exploring, level))
+        signs = early_signs(seen, steps[: place + 1], window, float(last))
+        rows.append(judge(signs, label, exploring, level, bool(folds)))
     names, baselines = rows[0]["names"], rows[0]["baseline"]
     dims = ("indicator", "time")
     data: dict[str, Any] = {
@@ -130,8 +137,7 @@ def predict(
     }
     data["auc_baselines"] = (("time",), np.array([row["all"] for row in rows]))
     data["baseline"] = (("indicator",), baselines.astype(np.int8))
-    flags = {"flag_values": np.arange(len(FLAGS), dtype=np.int8), "flag_meanings": " ".join(FLAGS)}
-    data["status"] = (dims, np.stack([row["status"] for row in rows], axis=1).astype(np.int8), flags)
+    data["status"] = (dims, np.stack([row["status"] for row in rows], axis=1).astype(np.int8), flag_attrs(FLAGS))
     attrs = {
         "form": "area under the ROC curve on held-out runs",
         "method": "directions, threshold and logistic weights from the exploring runs; DeLong's variance",
@@ -141,7 +147,9 @@ def predict(
         "diverged": int((~np.isfinite(final)).sum()),
         "threshold": threshold,
         "level": level,
-        "provenance": provenance("predict", at=[int(steps[p]) for p in chosen], window=window, high=high, seed=seed),
+        "provenance": provenance(
+            "predict", at=[int(steps[p]) for p in chosen], window=window, high=high, folds=bool(folds), seed=seed
+        ),
     }
     coords: dict[str, Any] = {
         "indicator": (("indicator",), names),
@@ -198,92 +206,3 @@ def _places(at: Sequence[int] | int, steps: Any) -> list[int]:
         got = f"step {missing[0]}" if len(missing) else "no step"
         raise ArgumentError("at", got, f"steps that were recorded, from {steps[0]} to {steps[-1]}")
     return [int(place) for place in places]
-
-
-def _split(members: int, explore: float, seed: int) -> Any:
-    count = round(members * explore) if 0 < explore < 1 else 0
-    if min(count, members - count) < 8:
-        got = f"{members} runs, {count} of them to explore"
-        raise ArgumentError("explore", got, "at least 8 runs must explore and 8 be held out")
-    exploring = np.zeros(members, dtype=bool)
-    exploring[np.random.default_rng(seed).permutation(members)[:count]] = True
-    return exploring
-
-
-def _labels(final: Any, high: float | str, exploring: Any) -> tuple[Any, float]:
-    filled = np.where(np.isfinite(final), final, np.inf)
-    if high == "median":
-        share = 0.5
-    elif isinstance(high, float) and 0 < high < 1:
-        share = high
-    else:
-        raise ArgumentError("high", repr(high), '"median", or the share of runs that count as high, between 0 and 1')
-    ordered = np.sort(filled[exploring])
-    # rounded, as 100 * (1 - 0.7) is above 30
-    threshold = float(ordered[max(math.ceil(round(len(ordered) * (1 - share), 9)) - 1, 0)])
-    label = (filled > threshold) | np.isinf(filled)
-    if not label[exploring].any() or label[exploring].all():
-        got = f"{len(np.unique(filled))} different values, {int(np.isinf(filled).sum())} of them not finite"
-        raise ArgumentError("final", got, "final losses that differ, or another share as high")
-    return label, threshold
-
-
-def _judge(signs: Signs, label: Any, exploring: Any, level: float) -> dict[str, Any]:
-    """Everything at one step."""
-    held = ~exploring
-    # a baseline is NaN where a run has diverged, which is the most that a loss can say
-    values = np.where(np.isnan(signs.values), np.where(signs.baseline, np.inf, -np.inf)[:, None], signs.values)
-    explored = areas(values[:, exploring], label[exploring]).auc
-    direction = np.where(explored < 0.5, -1.0, 1.0)
-    found = areas(direction[:, None] * values[:, held], label[held])
-    low, high = np.array([interval(a, v, level) for a, v in zip(found.auc, np.diag(found.covariance), strict=True)]).T
-    base = np.flatnonzero(signs.baseline)
-    beside = np.array([[*base, j] for j in np.flatnonzero(~signs.baseline)], dtype=int)
-    models = np.stack([_logistic(values[rows], label, exploring) for rows in (base, *beside)])
-    both = areas(models, label[held])
-    gain, gain_low, gain_high = np.full((3, len(values)), math.nan)
-    reach = _quantile(level) * np.sqrt(
-        np.maximum(both.covariance[0, 0] + np.diag(both.covariance) - 2 * both.covariance[0], 0.0)
-    )
-    new = ~signs.baseline
-    gain[new] = both.auc[1:] - both.auc[0]
-    gain_low[new], gain_high[new] = gain[new] - reach[1:], gain[new] + reach[1:]
-    status = np.where(np.isnan(signs.values).any(1), 2, 0)
-    status = np.where((values == values[:, :1]).all(1), 1, status)
-    status = np.where(np.isnan(found.auc), 3, status)
-    return {
-        "names": list(signs.names),
-        "baseline": signs.baseline,
-        "auc": found.auc,
-        "auc_low": low,
-        "auc_high": high,
-        "auc_explore": np.maximum(explored, 1 - explored),
-        "direction": direction,
-        "gain": gain,
-        "gain_low": gain_low,
-        "gain_high": gain_high,
-        "all": both.auc[0],
-        "status": status,
-    }
-
-
-def _logistic(values: Any, label: Any, exploring: Any) -> Any:
-    """Scores of held-out runs by a logistic model of exploring ones."""
-    from scipy.stats import norm
-    from sklearn.linear_model import LogisticRegression
-
-    ordered = np.sort(values[:, exploring], axis=1)
-    count = ordered.shape[1]
-    ranks = [
-        (np.searchsorted(row, x, "left") + np.searchsorted(row, x, "right")) / 2
-        for row, x in zip(ordered, values, strict=True)
-    ]
-    features = norm.ppf((np.stack(ranks).T + 0.5) / (count + 1))
-    model = LogisticRegression(max_iter=1000).fit(features[exploring], label[exploring])
-    return model.decision_function(features[~exploring])
-
-
-def _quantile(level: float) -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf(0.5 + level / 2))

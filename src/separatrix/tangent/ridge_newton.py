@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,14 +38,6 @@ class RidgeStatus(IntEnum):
     """The two largest singular values meet on the way; the sub-pixel point is shown."""
     NONFINITE = 6
     """The model's derivatives are not finite on the way; the sub-pixel point is shown."""
-
-
-def ridge_status_attrs() -> dict[str, Any]:
-    """Attributes of the status of ridge points, by the CF conventions (section 3.5)."""
-    return {
-        "flag_values": np.array([s.value for s in RidgeStatus], dtype=np.int8),
-        "flag_meanings": " ".join(s.name.lower() for s in RidgeStatus),
-    }
 
 
 class Refined(NamedTuple):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from separatrix.results.dataset import build
-from separatrix.tangent.ridge_newton import Refined, ridge_status_attrs
+from separatrix.results.status import flag_attrs
+from separatrix.tangent.ridge_newton import Refined, RidgeStatus
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,7 +34,7 @@ class RidgeLines:
     def dataset(self, attrs: dict[str, Any]) -> xr.Dataset:
         """Name everything, and check it against the schema."""
         one, nat = self.points, {"units": "nat"}
-        status = {"long_name": "how the point was found", **ridge_status_attrs()}
+        status = flag_attrs(RidgeStatus, "how the point was found")
         closed = {"long_name": "whether the line ends where it starts"}
         return build(
             {

@@ -10,6 +10,7 @@ import torch
 from separatrix.certificates.certify import certify
 from separatrix.results.dataset import build
 from separatrix.results.provenance import provenance
+from separatrix.results.status import flag_attrs
 from separatrix.studies.drgona2022.cases import BY_NAME
 from separatrix.studies.drgona2022.networks import joined, stacked
 from separatrix.studies.drgona2022.norm_products import norm_products
@@ -51,9 +52,8 @@ def certified(config: Config) -> xr.Dataset:
         columns[statement] = np.array([VERDICTS.index(proof.verdict.value) for proof in proofs], dtype=np.int8)
         columns[f"{statement}_method"] = np.array([proof.method for proof in proofs], dtype=object)
         columns[f"{statement}_seconds"] = np.array([proof.seconds for proof in proofs])
-    flags = {"flag_values": np.arange(len(VERDICTS), dtype=np.int8), "flag_meanings": " ".join(VERDICTS)}
     about: dict[str, dict[str, Any]] = {name: {"long_name": words} for name, words in _ABOUT.items()}
-    about |= {s: {**flags, "long_name": f"verdict on {s}"} for s in STATEMENTS}
+    about |= {s: flag_attrs(VERDICTS, f"verdict on {s}") for s in STATEMENTS}
     about |= {f"{s}_method": {"long_name": f"how {s} was shown"} for s in STATEMENTS}
     about |= {f"{s}_seconds": {"long_name": f"time taken for {s}", "units": "s"} for s in STATEMENTS}
     return build(

@@ -53,7 +53,8 @@ CLAIMS = (
         Kind.INFERRED,
         "not stated",
         f"up to step {LATEST}, a gain above 0 on held-out runs (Holm) over the loss and its power law in at least half "
-        "of the smooth cells of the grid, decisive; and over all baselines, sharpness among them, in as many",
+        "of the smooth cells of the grid, decisive; and over all baselines, sharpness among them, in as many; models "
+        "need not be monotone in a baseline",
         ("prediction",),
     ),
     Claim(

@@ -12,12 +12,15 @@ from separatrix.studies.sharafi2025 import prediction_figures
 from separatrix.studies.sharafi2025.cells import EXPONENTS, Cell, Cells, indicators_of, measured
 from separatrix.studies.sharafi2025.claims import AREA, LATEST, SHARE
 from separatrix.studies.sharafi2025.score_tables import cell_table, share
-from separatrix.studies.sharafi2025.scores import ALPHA, Scores, median_interval, scores
+from separatrix.studies.sharafi2025.scores import ALPHA, NORMAL, Scores, median_interval, scores
 from separatrix.studies.sharafi2025.settings import OPEN
 from separatrix.studies.study import Context, Part, Table
 from separatrix.studies.wording import number
 
 AMONG = tuple(EXPONENTS)
+APART = 2.0
+"""Where the losses of nine tenths and of one tenth of the runs differ by less, high and low mean little."""
+
 WORST = 0.2
 """Share of runs that count as high in the second label."""
 
@@ -64,6 +67,8 @@ def separation(whole: Scores, worst: Scores, short: str) -> Finding:
     rows = [
         share("smooth cells of the grid with an exponent above chance", whole, "z", AMONG, counted,
               at_least(SHARE, decisive=True) if judged else None),
+        share(f"among those whose final losses differ by a factor {APART:g} (10 % and 90 % quantiles)", whole, "z",
+              AMONG, counted & np.array([apart(cell) >= APART for cell in whole.cells])),
     ]  # fmt: skip
     for place, t in enumerate(whole.times):
         areas = whole.of_chosen("auc", place, AMONG)[counted]
@@ -94,6 +99,8 @@ def addition(alone: Scores, whole: Scores, short: str) -> Finding:
               at_least(SHARE) if judged else None),
         share("with a gain over the loss of sharpness or gradient norm instead", alone, "gain_z",
               ("norm_now", "sharpness_now", "sharpness_mean"), counted),
+        share("with a gain over the loss, models monotone in it", alone, "stiff_z", AMONG, counted),
+        share("with a gain over all baselines, models monotone in them", whole, "stiff_z", AMONG, counted),
     ]  # fmt: skip
     for place, t in enumerate(whole.times):
         for one, words in ((alone, "the loss"), (whole, "all baselines")):
@@ -103,7 +110,30 @@ def addition(alone: Scores, whole: Scores, short: str) -> Finding:
             rows.append(Measurement(f"gain of the chosen exponent over {words} at t = {t}, median", middle,
                                     interval=(low, high), spread_name="95 % bootstrap interval over cells",
                                     n=int(np.isfinite(gains).sum()), of="cells", baseline=base))  # fmt: skip
+    for one, words in ((alone, "the loss"), (whole, "all baselines")):
+        least = smallest(one)[counted]
+        middle, low, high = median_interval(least)
+        rows.append(Measurement(f"least gain over {words} that would be found at t = {last(one)}, median", middle,
+                                interval=(low, high), spread_name="95 % bootstrap interval over cells",
+                                n=int(np.isfinite(least).sum()), of="cells"))  # fmt: skip
     return Finding("C3b", rows, not_measured=short)
+
+
+def smallest(found: Scores) -> np.ndarray:
+    """Gain of the chosen exponent at the last early step at which the first of Holm's tests would find it, (cell,)."""
+    from scipy.stats import norm
+
+    place = found.early(LATEST)[-1]
+    width = (found.of_chosen("gain_high", place, AMONG) - found.of_chosen("gain_low", place, AMONG)) / (2 * NORMAL)
+    found_at: np.ndarray = width * norm.isf(ALPHA / max(found.tests(AMONG), 1))
+    return found_at
+
+
+def apart(cell: Cell) -> float:
+    """The 90 % quantile of the final losses over their 10 % quantile; infinite where a tenth of the runs diverged."""
+    ends = np.sort(np.where(np.isfinite(cell.final), cell.final, np.inf))
+    low, high = (ends[min(len(ends) - 1, int(part * len(ends)))] for part in (0.1, 0.9))
+    return float(high / low) if low > 0 and np.isfinite(low) else np.inf if high > low else 1.0
 
 
 def last(found: Scores) -> int:
@@ -154,6 +184,11 @@ def notes(whole: Scores, alone: Scores) -> list[str]:
         f"Up to t = {last(whole)} exponents are above chance in: {'; '.join(where) or 'no cell'}.",
         f"They add to the loss in: {'; '.join(adds) or 'no cell'}.",
     ]
+    made.append(
+        "Gains are those over logistic models that hold each baseline and its fold, the distance of its rank from the "
+        "middle: an indicator that is a function of the loss or of the sharpness alone, as ln |1 − ηh| is one of the "
+        "sharpness h, then adds little. A gain that is not found may be below the least one that would be."
+    )
     if whole.left_out:
         made.append("Left out: " + "; ".join(f"{n} at t = {t} ({why})" for (n, t), why in whole.left_out.items()))
     return made

@@ -43,7 +43,7 @@ def against_time(found: Scores, among: Sequence[str], latest: int, name: str = "
         ax.set_xticks(times, [str(t) for t in times])
         ax.minorticks_off()
         style.frame(ax, open_corner=True)
-        ax.legend(frameon=False, fontsize=7.5, labelcolor=style.INK, ncols=2, loc="upper left")
+        ax.legend(frameon=False, fontsize=7.5, labelcolor=style.INK, ncols=2, loc="best")
 
     return Figure(
         "Areas against the step of the prediction",

@@ -35,7 +35,7 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's interval of a share."""
     middle = (hits + z * z / 2) / (n + z * z)
     reach = z / (n + z * z) * math.sqrt(hits * (n - hits) / n + z * z / 4)
-    return middle - reach, middle + reach
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 
 def cell_table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +33,12 @@ class Scores:
     baseline : array (name,)
     auc, low, high, explore, z : array (cell, time, name)
         Areas on held-out runs with 95 % intervals, areas on exploring runs, and the distance of the logit of the first
-        from 0 in its standard errors.
+        from 0 in its standard errors; for an area of 0 or 1 the normal quantile of its exact probability.
     gain, gain_low, gain_high, gain_z : array (cell, time, name)
-        What it adds to a logistic model of all baselines; NaN for these.
+        What it adds to a logistic model of all baselines and their folds (see :func:`separatrix.predict`); NaN for
+        these.
+    stiff_z : array (cell, time, name)
+        As ``gain_z``, for models without folds.
     together : array (cell, time)
         Area of that model.
     left_out : dict
@@ -54,6 +58,7 @@ class Scores:
     gain_low: np.ndarray
     gain_high: np.ndarray
     gain_z: np.ndarray
+    stiff_z: np.ndarray
     together: np.ndarray
     left_out: dict[tuple[str, int], str] = field(default_factory=dict)
 
@@ -69,7 +74,7 @@ class Scores:
         return [place for place, t in enumerate(self.times) if t <= latest]
 
     def found(self, what: str, among: Sequence[str]) -> np.ndarray:
-        """Where an indicator's area ("z") or its gain ("gain_z") is above chance, after Holm: (cell, time, name).
+        """Where an area ("z") or a gain ("gain_z", "stiff_z") is above chance, after Holm: (cell, time, name).
 
         The family: all cells and steps, and the indicators that are named.
         """
@@ -113,11 +118,13 @@ def scores(cells: Cells, features: Features, *, high: float | str = "median", ti
 
     Notes
     -----
-    The window of the baseline "window-mean sharpness" is that from 0 to t, as that of the exponents. Runs are split
-    by the cell's seed, the same way at all steps.
+    The baseline "window-mean sharpness" is the mean over all recorded steps after the first, up to t. Runs are split by
+    the cell's seed, the same way at all steps.
     """
     times = tuple(times) or cells.cells[0].at
-    rows: dict[tuple[int, int], dict[str, np.ndarray]] = {}
+    from scipy.stats import norm
+
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
     left_out: dict[tuple[str, int], str] = {}
     names: tuple[str, ...] = ()
     baseline = np.zeros(0, dtype=bool)
@@ -130,18 +137,27 @@ def scores(cells: Cells, features: Features, *, high: float | str = "median", ti
             history = {
                 name: v if v.ndim == 2 else np.repeat(v[:, None], len(upto), 1) for name, v in features(cell, t).items()
             }
+            alike: dict[str, Any] = {
+                "until": cell.run["steps"], "window": t, "high": high, "seed": cell.run["seed"]}  # fmt: skip
             try:
-                found = predict(history, cell.final, at=t, time=upto, until=cell.run["steps"], window=t, high=high,
-                                seed=cell.run["seed"]).isel(time=0)  # fmt: skip
+                found = predict(history, cell.final, at=t, time=upto, **alike).isel(time=0)
+                stiff = predict(history, cell.final, at=t, time=upto, folds=False, **alike).isel(time=0)
             except ArgumentError as error:
                 left_out[cell.name, t] = str(error)
                 continue
+            held, above = found.attrs["runs_held_out"], found.attrs["high_held_out"]
+            if above in (0, held):
+                left_out[cell.name, t] = "all held-out runs have one label"
+                continue
             names, baseline = tuple(str(n) for n in found["indicator"].values), found["baseline"].values.astype(bool)
-            rows[i, j] = {str(k): v.values for k, v in found.data_vars.items()}
+            row: dict[str, Any] = {str(k): v.values for k, v in found.data_vars.items()}
+            row["stiff_z"] = in_errors(*(stiff[name].values for name in ("gain", "gain_low", "gain_high")))
+            row["utmost"] = norm.isf(1 / math.comb(held, above))
+            rows[i, j] = row
     shape = (len(cells), len(times), len(names))
 
     def table(what: str) -> np.ndarray:
-        values = np.full(shape if what != "auc_baselines" else shape[:2], np.nan)
+        values = np.full(shape[:2] if what in ("auc_baselines", "utmost") else shape, np.nan)
         for place, row in rows.items():
             values[place] = row[what]
         return values
@@ -150,15 +166,23 @@ def scores(cells: Cells, features: Features, *, high: float | str = "median", ti
     gain, gain_low, gain_high = table("gain"), table("gain_low"), table("gain_high")
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = (_logit(up) - _logit(low)) / (2 * NORMAL)
-        z = np.where(auc == 1, np.inf, np.where(auc == 0, -np.inf, _logit(auc) / reach))
-        width = (gain_high - gain_low) / (2 * NORMAL)
-        gain_z = np.where(width > 0, gain / width, np.where(np.isnan(gain), np.nan, 0.0))
+        # an area of 1 has no standard error, and is no certainty: with few runs chance gives it, too
+        utmost = table("utmost")[..., None]
+        z = np.where(auc == 1, utmost, np.where(auc == 0, -utmost, _logit(auc) / reach))
     return Scores(cells, times, names, baseline, auc, low, up, table("auc_explore"), z, gain, gain_low, gain_high,
-                  gain_z, table("auc_baselines"), left_out)  # fmt: skip
+                  in_errors(gain, gain_low, gain_high), table("stiff_z"), table("auc_baselines"), left_out)  # fmt: skip
 
 
 NORMAL = 1.959963984540054
 """Half-width of a 95 % interval in standard errors."""
+
+
+def in_errors(gain: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Gains in their standard errors, from the ends of their intervals; 0 where there is no gain and no error."""
+    width = (high - low) / (2 * NORMAL)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: np.ndarray = np.where(width > 0, gain / width, np.where(np.isnan(gain), np.nan, 0.0))
+    return found
 
 
 def one_sided(z: np.ndarray) -> np.ndarray:

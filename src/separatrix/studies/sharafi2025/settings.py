@@ -150,7 +150,7 @@ def check(run: Run) -> None:
         "at": (at and all(t % (2 * record) == 0 and 4 * every <= t <= last for t in at) and list(at) == sorted(set(at)),
                "rising steps, multiples of 2 record, not beyond tangent_steps"),
         "record": (record % every == 0 and last % record == 0, "a multiple of every that divides tangent_steps"),
-        "steps": (run["steps"] >= last, "tangent_steps or more"),
+        "steps": (run["steps"] >= 2 * last, "twice tangent_steps or more: the loss at half time is shown"),
         "members": (run["members"] >= 16, "16 or more: half of them explore"),
         "singular_until": (run["singular_until"] in (0, *at), "0, or one of the steps of at"),
     }  # fmt: skip
