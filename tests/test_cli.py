@@ -117,6 +117,7 @@ def test_report_on_a_model(folder):
         (["report", "mine.py:net", "--data", "nowhere"], "SEPARATRIX_DATA"),
         (["report", "mine.py:net", "--data", "digits"], "rejects"),
         (["report", "mine.py:net", "--data", "disc", "--weights", "none.pt"], "no such file"),
+        (["report", "mine.py:net", "--data", "disc", "--loss", "crossentropy"], "choose from cross_entropy, nll_loss"),
     ],
 )
 def test_unusable_arguments_end_in_one_message(folder, arguments, words):

@@ -25,6 +25,7 @@ app = typer.Typer(
 
 MODEL = 'The model: "file.py:name" or "package.module:name" of a torch.nn.Module or a callable that returns one.'
 DATA = '"disc", "digits", "mnist", "fashion-mnist", a folder of IDX files, "x.npz", or "file.py:callable".'
+LOSS = 'Train a copy further, and add a section: "cross_entropy", "mse_loss", ..., or "file.py:callable".'
 
 Weights = Annotated[str | None, typer.Option(help="A safetensors file, or a .pt state dict (no code in it is run).")]
 Start = Annotated[
@@ -116,6 +117,14 @@ def report(
     resolution: Annotated[int | None, typer.Option(min=2, help="Points along each side of a field.")] = None,
     points: Annotated[int, typer.Option(min=1, help="At most so many test inputs.")] = 400,
     seconds: Annotated[float, typer.Option(min=1, help="Time for a field; slow models get fewer points.")] = 45.0,
+    loss: Annotated[str | None, typer.Option(help=LOSS)] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(help='"sgd", "heavy-ball", "nesterov", "adam", "adamw" or "rmsprop". [default: sgd]'),
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate. [default: 0.01; adam, adamw: 0.001]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of training. [default: by the time, 500 at most]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Rows of a step. [default: all, if time and memory allow]")] = None,
     output: Output = None,
     start: Start = None,
     memory: Memory = "512MB",
@@ -138,6 +147,11 @@ def report(
         verify=verify,
         memory=memory,
         seed=seed,
+        loss=loss,
+        optimizer=optimizer,
+        rate=rate,
+        steps=steps,
+        batch=batch,
     )
     made = write(model, data, weights=weights, out=out, options=options, progress=not quiet)
     print(f"wrote {made.page} and {len(made.files)} netCDF files in {made.seconds:.0f} s")

@@ -1,7 +1,7 @@
 from .context import Context, Options
 from .document import Chapter, Figure, Section, Table
 from .field_files import write_field
-from .loading import load_model, load_weights
+from .loading import load_loss, load_model, load_weights
 from .page import Report, write
 from .registry import instrument, instruments
 from .training import Trained, fit
@@ -18,6 +18,7 @@ __all__ = [
     "fit",
     "instrument",
     "instruments",
+    "load_loss",
     "load_model",
     "load_weights",
     "write",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,10 @@ from separatrix.results.progress import Progress
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+TRAINING = ("loss", "optimizer", "rate", "steps", "batch")
+"""Options of the section on training."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,17 @@ class Options:
         Budget in bytes.
     seed : int
         Seed of data, training, and every choice of points.
+    loss : str or callable, optional
+        Of (output, target), as in :func:`separatrix.report.load_loss`. With one, a copy of the model is trained on, and
+        the page has a section on that training.
+    optimizer : str, optional
+        One of "sgd" (the default), "heavy-ball", "nesterov", "adam", "adamw" and "rmsprop".
+    rate : float, optional
+        Learning rate; by default 0.01, for Adam and AdamW 0.001.
+    steps : int, optional
+        Steps of that training; by default as many as there is time for, 500 at most.
+    batch : int, optional
+        Rows of a step; by default all of them, or as many as time and memory ask for.
     """
 
     layers: str | list[str] = "all"
@@ -54,14 +69,20 @@ class Options:
     verify: int = 3
     memory: int | str = "512MB"
     seed: int = 0
+    loss: Any = None
+    optimizer: Any = None
+    rate: Any = None
+    steps: Any = None
+    batch: Any = None
 
     def ftle(self) -> dict[str, Any]:
         """Arguments for :func:`separatrix.ftle`."""
         return {name: getattr(self, name) for name in ("layers", "output", "start", "verify", "memory")}
 
     def rows(self) -> list[tuple[str, str]]:
-        """Settings as text."""
-        return [(name, "default" if value is None else str(value)) for name, value in asdict(self).items()]
+        """Settings as text; those of training only where it is asked for."""
+        names = [one.name for one in fields(self) if self.loss is not None or one.name not in TRAINING]
+        return [(name, _text(getattr(self, name))) for name in names]
 
 
 @dataclass
@@ -104,6 +125,17 @@ class Context:
     def say(self, text: str) -> None:
         """Tell what is being done, where progress is shown."""
         say(self.progress, f"{self.name}: {text}")
+
+
+def name_of(value: Any) -> str:
+    """Return what a function, or an instance of a class, is called."""
+    return str(getattr(value, "__name__", type(value).__name__))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "default"
+    return name_of(value) if callable(value) else str(value)
 
 
 def say(progress: Progress, text: str) -> None:

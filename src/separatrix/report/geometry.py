@@ -18,6 +18,7 @@ from separatrix.report.document import Figure, Section, Table
 from separatrix.report.places import sample
 from separatrix.report.registry import instrument
 from separatrix.results.errors import ArgumentError
+from separatrix.results.status import flag_names
 from separatrix.systems.listing import layers
 
 if TYPE_CHECKING:
@@ -144,8 +145,7 @@ def _findings(ds: xr.Dataset) -> list[str]:
 
 
 def _meanings(one: xr.Dataset) -> set[str]:
-    attrs = one["status"].attrs
-    names = dict(zip(map(int, attrs["flag_values"]), str(attrs["flag_meanings"]).split(), strict=True))
+    names = flag_names(one["status"].attrs)
     return {names[int(code)] for code in np.unique(one["status"].values)}
 
 

@@ -1,17 +1,18 @@
-"""Models and weights from files."""
+"""Models, weights and losses, by name or from files."""
 
 from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from separatrix.data.references import resolve
+from separatrix.data.references import FORMS, resolve
 from separatrix.data.sources import required_arguments
 from separatrix.results.errors import ArgumentError
 
@@ -20,6 +21,18 @@ PREFIXES = {
     "_orig_mod.": "save the state dict of the model before torch.compile, or model._orig_mod.state_dict()",
 }
 """What wrappers put before the names of weights, and how to save without."""
+
+LOSSES: dict[str, type[nn.Module]] = {
+    "cross_entropy": nn.CrossEntropyLoss,
+    "nll_loss": nn.NLLLoss,
+    "mse_loss": nn.MSELoss,
+    "l1_loss": nn.L1Loss,
+    "smooth_l1_loss": nn.SmoothL1Loss,
+    "huber_loss": nn.HuberLoss,
+    "binary_cross_entropy": nn.BCELoss,
+    "binary_cross_entropy_with_logits": nn.BCEWithLogitsLoss,
+}
+"""Losses of ``torch.nn.functional`` that have a name here, and their modules."""
 
 
 def load_model(reference: str, weights: str | Path | None = None) -> nn.Module:
@@ -88,6 +101,38 @@ def load_weights(model: nn.Module, weights: str | Path) -> None:
         sizes = ", ".join(f"{n} {tuple(state[n].shape)} instead of {tuple(expected[n].shape)}" for n in wrong[:3])
         raise ArgumentError("weights", f"{path.name} with {sizes}", "build the model as it was when it was trained")
     model.load_state_dict(state)
+
+
+def load_loss(reference: Any) -> Callable[[Any, Tensor], Tensor]:
+    """Find a loss of (output, target), with one number as its value.
+
+    Parameters
+    ----------
+    reference : str or callable
+        One of ``LOSSES`` of ``torch.nn.functional``; ``file.py:name`` or ``package.module:name`` of a function, of a
+        module such as ``nn.HuberLoss(delta=0.1)``, or of a module's class that takes no arguments; or the function or
+        module itself.
+
+    Raises
+    ------
+    ArgumentError
+        If it names nothing of the kind.
+    """
+    found: Any = reference
+    if isinstance(reference, str):
+        if reference in LOSSES:
+            named: Callable[[Any, Tensor], Tensor] = getattr(F, reference)
+            return named
+        if ":" not in reference:
+            remedy = f"choose from {', '.join(LOSSES)}, or write {FORMS} of a function of (output, target)"
+            raise ArgumentError("loss", repr(reference), remedy)
+        found = resolve(reference, argument="loss")
+    if isinstance(found, type) and issubclass(found, nn.Module) and not required_arguments(found):
+        found = found()
+    if not callable(found) or isinstance(found, type):
+        remedy = f"give a function of (output, target) that returns one number, or one of {', '.join(LOSSES)}"
+        raise ArgumentError("loss", repr(reference), remedy)
+    return found
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

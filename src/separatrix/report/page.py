@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 from separatrix.data.record import Problem
 from separatrix.data.sources import load
 from separatrix.figures.pages import render
+from separatrix.report import along_training as _along_training  # noqa: F401  (registers its section)
 from separatrix.report import depth as _depth  # noqa: F401  (registers its section)
 from separatrix.report import geometry as _geometry  # noqa: F401  (registers its section)
 from separatrix.report import iteration as _iteration  # noqa: F401  (registers its section)
@@ -23,6 +24,7 @@ from separatrix.report.document import Chapter
 from separatrix.report.loading import load_model, load_weights
 from separatrix.report.registry import sections
 from separatrix.report.training import fit
+from separatrix.report.training_recipe import training_recipe
 from separatrix.results.errors import ArgumentError
 from separatrix.results.progress import Progress
 from separatrix.results.provenance import describe_model, environment
@@ -85,10 +87,13 @@ def write(
     Raises
     ------
     ArgumentError
-        If the model, weights, data or ``out`` cannot be used. What goes wrong later is told on the page instead.
+        If the model, weights, data, loss or ``out`` cannot be used. What goes wrong later is told on the page instead.
     """
     began = time.perf_counter()
     options = options or Options()
+    asked = training_recipe(options)
+    if asked is not None:
+        options = replace(options, loss=asked.loss)
     page = Path(out).expanduser()
     if page.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError("out", repr(str(out)), "give a file name that ends with .html")
@@ -104,6 +109,7 @@ def write(
     chapters = []
     for source in DEMONSTRATION if data is None else (data,):
         problem = load(source, seed=options.seed)
+        training_recipe(options, problem)
         say(progress, f"{problem.name}: {problem.description}")
         if model is None:
             trained = fit(problem, seed=options.seed, progress=progress)
