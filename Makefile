@@ -37,6 +37,7 @@ bench: .venv/.dev
 	$(BIN)/python -m bench.ridges
 	$(BIN)/python -m bench.lyapunov
 	$(BIN)/python -m bench.monitor
+	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.geometry
 
 pictures: .venv/.dev

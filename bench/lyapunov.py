@@ -1,9 +1,10 @@
 """Exponents and covariant vectors: 1,000 orbits in one call, and peers that take one orbit after the other.
 
 Run with ``python -m bench.lyapunov --peers FOLDER`` (``--quick`` for less), where FOLDER is a site-packages with clvlib
-and lyapynov, searched after our own. Peers get Jacobians written by hand, this library the map or field alone. The
-defect is 1 - |cos| between M_n v_2(n) and v_2(n + 1) on the Henon map, which is 0 for a covariant vector. Memory is the
-peak of a process of its own, for a run whose triangular factors and frames would not fit.
+and lyapynov, searched after our own. One thread, processor time, the least of several rounds in turns. Peers get
+Jacobians written by hand, this library the map or field alone. The defect is 1 - |cos| between M_n v_2(n) and
+v_2(n + 1) on the Henon map, which is 0 for a covariant vector. Memory is the peak of a process of its own, for a run
+whose triangular factors and frames would not fit.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
-from bench.timing import median, once, rounds, write
+from bench.timing import once, rounds, write
 from separatrix.systems.flow import Flow
 from separatrix.systems.maps import Map
 from separatrix.tangent.covariant import covariant
@@ -110,16 +113,18 @@ def compare(name: str, what: str, members: int, steps: int, repeats: int) -> dic
     else:
         ours = lambda x: covariant(system, x, steps=steps, spinup=half, spindown=steps - half, vectors=1)  # noqa: E731
         peers = peer_vectors(name, steps)
-    seconds = rounds({"ours": lambda: ours(states), **peers}, repeats, lambda: None)
-    taken = median(seconds["ours"])
+    times = rounds({"ours": lambda: ours(states), **peers}, repeats, lambda: None, time.process_time)
+    seconds = {name: min(values) for name, values in times.items()}
+    taken = seconds["ours"]
+    alone = min(once(lambda: ours(states[:1]), lambda: None, time.process_time) for _ in range(repeats))
     row: dict[str, Any] = {
-        "case": name, "what": what, "members": members, "steps": steps, "seconds": taken,
+        "case": name, "what": what, "members": members, "steps": steps, "processor seconds": taken,
         "us per orbit and step": taken / members / steps * 1e6,
-        "one orbit, us per step": once(lambda: ours(states[:1]), lambda: None) / steps * 1e6,
+        "one orbit, us per step": alone / steps * 1e6,
     }  # fmt: skip
     for peer in peers:
-        row[f"{peer}, us per step"] = median(seconds[peer]) / steps * 1e6
-        row[f"{peer}, ratio"] = median(seconds[peer]) * members / taken
+        row[f"{peer}, us per step"] = seconds[peer] / steps * 1e6
+        row[f"{peer}, ratio"] = seconds[peer] * members / taken
     return row
 
 
@@ -200,7 +205,8 @@ def main() -> None:
     sys.path.append(arguments.peers)
     os.environ["TQDM_DISABLE"] = "1"
     torch.set_num_threads(1)
-    steps, repeats = (100, 1) if arguments.quick else (300, 3)
+    threadpool_limits(1)
+    steps, repeats = (100, 3) if arguments.quick else (300, 5)
     rows = []
     for name in CASES:
         for what in ("exponents", "vectors"):

@@ -1,4 +1,8 @@
-"""Timing that can be compared: contestants take turns, and the median counts."""
+"""Timing that can be compared: contestants take turns, and the median counts.
+
+On a machine with other work, processor time on one thread can be compared where seconds cannot: give ``clock``
+:func:`time.process_time`, and take the least of each contestant's rounds.
+"""
 
 from __future__ import annotations
 
@@ -12,28 +16,35 @@ from typing import Any
 
 import torch
 
+Clock = Callable[[], float]
 
-def rounds(contestants: dict[str, Callable[[], Any]], repeats: int, sync: Callable[[], None]) -> dict[str, list[float]]:
+
+def rounds(
+    contestants: dict[str, Callable[[], Any]],
+    repeats: int,
+    sync: Callable[[], None],
+    clock: Clock = time.perf_counter,
+) -> dict[str, list[float]]:
     """Seconds of each contestant, all of them in turn in every round, after one round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(repeats + 1):
         for name, run in contestants.items():
             sync()
-            begin = time.perf_counter()
+            begin = clock()
             run()
             sync()
             if turn:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append(clock() - begin)
     return seconds
 
 
-def once(run: Callable[[], Any], sync: Callable[[], None]) -> float:
+def once(run: Callable[[], Any], sync: Callable[[], None], clock: Clock = time.perf_counter) -> float:
     """Seconds of a single run, for contestants too slow to repeat."""
     sync()
-    begin = time.perf_counter()
+    begin = clock()
     run()
     sync()
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def median(values: list[float]) -> float:

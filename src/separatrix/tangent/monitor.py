@@ -11,7 +11,7 @@ from torch import Tensor
 
 from separatrix.results.errors import ArgumentError, SeparatrixWarning
 from separatrix.systems.optim import from_torch
-from separatrix.systems.optim.rule import Optimizer, combined
+from separatrix.systems.optim.rule import Optimizer
 from separatrix.tangent.batch_products import BatchLoss, check_gradients, clipped
 from separatrix.tangent.bundles import Bundle, orthonormalise, random_bundle
 
@@ -282,10 +282,7 @@ class Monitor:
         for begin in range(0, p.numel(), _BLOCK):
             block = slice(begin, begin + _BLOCK)
             *parts, slope = (part[block] for part in held)
-            vectors = (*(column[:, block] for column in columns), moved[:, block])
-            new = [combined(row, vectors) for row in rule.derivative(tuple(parts), slope, t)]
-            for column, values in zip(columns, new, strict=True):
-                column[:, block] = values
+            rule.move(tuple(parts), slope, tuple(column[:, block] for column in columns), moved[:, block], t)
 
     def _gradients(self) -> tuple[list[Tensor], list[bool]]:
         """Gradients of the loop, zero where there is none, and where that is."""

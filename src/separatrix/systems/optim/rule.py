@@ -139,6 +139,25 @@ class Optimizer:
         # the Hessian is symmetric
         return torch.cat([pulled[0] + product(pulled[-1]), *pulled[1:-1]], -1).to(state.dtype)
 
+    def move(self, parts: Parts, gradient: Tensor, columns: Parts, product: Tensor, t: int = 0) -> None:
+        """Apply the derivative of step t to tangents where they lie, given the Hessian's products with their weights.
+
+        Parameters
+        ----------
+        parts : tuple of Tensor (n,)
+            Of the state, which is left alone.
+        gradient : Tensor, shape (n,)
+        columns : tuple of Tensor (k, n)
+            The same parts of k tangents, which are overwritten.
+        product : Tensor, shape (k, n)
+            Hessian times the first of them.
+        t : int
+            As in :meth:`step`.
+        """
+        new = [combined(row, (*columns, product)) for row in self.derivative(parts, gradient, t)]
+        for column, values in zip(columns, new, strict=True):
+            column.copy_(values)
+
     def _effective(self, weights: Tensor, gradient: Tensor) -> Tensor:
         """The gradient with its sign for maximisation, and with coupled weight decay."""
         gradient = -gradient if self.maximize else gradient
