@@ -46,6 +46,7 @@ from .tangent.lyapunov import lyapunov
 from .tangent.monitor import Monitor
 from .tangent.predict import predict
 from .tangent.ridges import ridges
+from .tangent.sharpness import sharpness
 
 __all__ = [
     "ArgumentError",
@@ -93,6 +94,7 @@ __all__ = [
     "results",
     "ricci",
     "ridges",
+    "sharpness",
     "spectrum",
     "studies",
     "sweep",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from separatrix.report.answers import outputs
 from separatrix.report.context import Context, name_of
-from separatrix.report.training_numbers import one_exponent, sharpness
+from separatrix.report.one_exponent import one_exponent
 from separatrix.report.training_recipe import OPTIMIZERS, Recipe, fitting, of_output
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes
@@ -27,6 +27,7 @@ from separatrix.systems.guest import Guest
 from separatrix.systems.training import Training
 from separatrix.tangent.lyapunov import lyapunov
 from separatrix.tangent.monitor import Monitor
+from separatrix.tangent.sharpness import sharpness
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -172,8 +173,8 @@ class _Run:
         self._describe(ds, batch, system.count, self.warm)
         if batch == len(self.data[0]) and self.recipe.optimizer in STABLE and PRODUCTS * each <= self.allowed:
             ds.attrs["stable_sharpness"] = STABLE[self.recipe.optimizer] / self.recipe.rate
-            ds.attrs["sharpness_first"] = sharpness(system, first, seed=options.seed)
-            ds.attrs["sharpness_last"] = sharpness(system, state, seed=options.seed)
+            ds.attrs["sharpness_first"] = float(sharpness(system, first, seed=options.seed)["sharpness"][0, 0])
+            ds.attrs["sharpness_last"] = float(sharpness(system, state, seed=options.seed)["sharpness"][0, 0])
         return ds
 
     def alone(self) -> xr.Dataset:

@@ -91,7 +91,7 @@ def choose(
             "which",
             f"'smallest' for {n:,} components, all of which would have to be carried ({need(n):,} bytes)",
             f"that is done up to {DENSE:,} components within memory=; the most contracting directions of gradient "
-            "descent are those of largest curvature, so sharpness (the largest Hessian eigenvalue) is a surrogate: "
+            "descent are those of largest curvature, so sx.sharpness (the largest Hessian eigenvalue) is a surrogate: "
             "ln|1 - lr * sharpness| per step",
         )
     if 2 * count > n:

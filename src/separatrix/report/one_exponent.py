@@ -1,4 +1,4 @@
-"""Numbers of a training that was followed: one perturbation's exponent, and the sharpness at a state."""
+"""The exponent of one perturbation that was carried along a training."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from separatrix.results.dataset import build
 from separatrix.results.status import flag_attrs
-from separatrix.systems.training import Training
 from separatrix.tangent.batch_means import batch_means, pieces
 from separatrix.tangent.orbit_status import OrbitStatus
 
 if TYPE_CHECKING:
     import xarray as xr
-
-DENSE = 300
-"""Weights up to which the Hessian is computed whole for its largest eigenvalue."""
 
 
 def one_exponent(growth: np.ndarray, losses: np.ndarray, window: int) -> xr.Dataset:
@@ -74,32 +69,3 @@ def one_exponent(growth: np.ndarray, losses: np.ndarray, window: int) -> xr.Data
     }
     attrs = {"title": "Lyapunov exponents", "form": "QR", "which": "largest", "method": "monitor", "transient": 0}
     return build(data, coords, {**attrs, "steps": steps, "ended": int(ended)})
-
-
-def sharpness(system: Training, state: Tensor, *, seed: int = 0) -> float:
-    """Largest eigenvalue of the Hessian of the first step's loss, to a thousandth of itself; NaN where it is not found.
-
-    Parameters
-    ----------
-    system : Training
-    state : (1, n) tensor
-    seed : int
-        Of the first vector of the iteration.
-    """
-    if not bool(torch.isfinite(state).all()) or not bool(torch.isfinite(system.gradient(state)).all()):
-        return math.nan
-    if system.count <= DENSE:
-        return float(torch.linalg.eigvalsh(system.hessian(state)[0])[-1])
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-
-    def product(v: np.ndarray) -> np.ndarray:
-        V = torch.from_numpy(np.ascontiguousarray(v)).to(state).reshape(1, 1, -1)
-        return system.hessian_product(state, V)[0, 0].cpu().numpy()
-
-    operator = LinearOperator((system.count, system.count), matvec=product, dtype=np.float64)
-    start = np.random.default_rng(seed).standard_normal(system.count)
-    try:
-        found = eigsh(operator, k=1, which="LA", v0=start, tol=1e-3, maxiter=20, return_eigenvectors=False)
-    except ArpackNoConvergence:
-        return math.nan
-    return float(found[0])
