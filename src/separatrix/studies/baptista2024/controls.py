@@ -40,7 +40,7 @@ def run(context: Context) -> Part:
     seconds = time.perf_counter() - began
     seeds, closer = _seeds(context), _closer(context)
     return Part(
-        measurements=[*_kinds(found, twins), *_stability(halves), *_local(local)],
+        measurements=[*_kinds(found, twins), *_differences(found, twins), *_stability(halves), *_local(local)],
         tables=[_table(found, twins), _halves_table(halves), _local_table(found, local)],
         settings={
             "networks": f"{len(seeds)} of each cell, seeds {seeds[0]} to {seeds[-1]}, whatever their accuracy",
@@ -120,6 +120,27 @@ def _kinds(found: Cells, twins: dict[str, Any]) -> list[Measurement]:
             rows.append(Measurement(f"negative at k*, {name}", 100 * float((rho[known] < 0).mean()), "%",
                                     n=int(known.sum()), of="networks", lost=int((~known).sum())))  # fmt: skip
     return rows
+
+
+def _differences(found: Cells, twins: dict[str, Any]) -> list[Measurement]:
+    """Mean coefficients of a cell's networks, less those of the same cell under the other condition."""
+    ours, rows = _cell_means(_sums(found, None)), []
+    for name, others in twins.items():
+        apart = ours - _cell_means(_sums(found, others))
+        images = np.array([cell.problem.image for cell in found if cell.best() >= 0], dtype=bool)
+        for which, chosen in (("", np.ones(len(apart), dtype=bool)), (", synthetic", ~images), (", images", images)):
+            known = apart[chosen & np.isfinite(apart)]
+            if len(known) > 1:
+                mean, reach = float(known.mean()), 2 * float(known.std(ddof=1)) / math.sqrt(len(known))
+                rows.append(Measurement(f"coefficient at k*, as in the first stage less {name}{which}", mean,
+                                        interval=(mean - reach, mean + reach), n=len(known), of="cells",
+                                        spread_name="two standard errors over cells"))  # fmt: skip
+    return rows
+
+
+def _cell_means(parts: list[Any]) -> np.ndarray:
+    means = [rho[np.isfinite(rho)] for rho in (ricci_coefficient(g, ric).rho for _, g, ric in parts)]
+    return np.array([rho.mean() if len(rho) else math.nan for rho in means])
 
 
 def _stability(halves: list[tuple[Cell, np.ndarray]]) -> list[Measurement]:
