@@ -17,7 +17,7 @@ from separatrix.studies.baptista2024.measure import CONVENTIONS, SUMS, measure
 from separatrix.studies.baptista2024.networks import DECLARED, hidden, trained
 from separatrix.studies.baptista2024.problems import PROBLEMS, problem
 from separatrix.studies.baptista2024.regression import shuffled_t, slope
-from separatrix.studies.baptista2024.runs import cost, run_of, runs, weighed
+from separatrix.studies.baptista2024.runs import cost, run_of, runs
 from separatrix.sweeps import Config
 
 
@@ -188,16 +188,6 @@ def test_runs_of_the_paper_scale(tmp_path):
     costs = [cost(run) for run in wanted]
     assert costs == sorted(costs, reverse=True) and min(costs) > 0
     assert len({(run["problem"], run["widths"], run["depth"]) for run in wanted}) == 42
-
-
-def test_progress_counts_what_runs_cost(capsys):
-    with weighed(True, [3.0, 1.0]) as advance:
-        advance(1, 2)
-        advance(2, 2)
-    shown = capsys.readouterr().err
-    assert "75%" in shown and "100%" in shown and "1 of 2 cells" in shown
-    with weighed(False, [1.0]) as silent:
-        assert silent is False
 
 
 SEEDS = (0, 1, 2, 3)

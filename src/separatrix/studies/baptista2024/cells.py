@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from separatrix.geometry.coefficients import aggregate, halves, ricci_coefficient, select_k
+from separatrix.results.progress import weighed
 from separatrix.studies.baptista2024.measure import CONVENTIONS, SUMS, measure
 from separatrix.studies.baptista2024.problems import PROBLEMS, Setting, available
-from separatrix.studies.baptista2024.runs import cost, runs, weighed
+from separatrix.studies.baptista2024.runs import cost, runs
 from separatrix.studies.study import Context
 from separatrix.sweeps import sweep
 
@@ -185,7 +186,7 @@ def cells(context: Context) -> Cells:
     wanted = runs(context, names)
     # starting processes takes longer than all of the quick scale
     workers = 1 if context.quick else min(os.cpu_count() or 1, len(wanted))
-    with weighed(context.progress, [cost(run) for run in wanted]) as progress:
+    with weighed(context.progress, [cost(run) for run in wanted], "cells") as progress:
         done = sweep(measure, wanted, store=context.store / "cells", workers=workers, progress=progress)
     if done.failed:
         raise RuntimeError(f"{len(done.failed)} of {len(wanted)} cells failed, the first with {done.failed[0].error}")

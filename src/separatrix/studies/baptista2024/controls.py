@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from separatrix.geometry.coefficients import regression_to_the_mean, ricci_coefficient
+from separatrix.results.progress import weighed
 from separatrix.studies.baptista2024.cells import PAPERS, Cell, Cells, cell_of, cells
 from separatrix.studies.baptista2024.closer import look_closer
 from separatrix.studies.baptista2024.measure import measure
-from separatrix.studies.baptista2024.runs import Run, run_of
+from separatrix.studies.baptista2024.runs import Run, cost, run_of
 from separatrix.studies.measurement import Baseline, Measurement
 from separatrix.studies.study import Context, Part, Table
 from separatrix.sweeps import sweep
@@ -69,7 +70,8 @@ def _swept(context: Context, task: Any, wanted: list[Run], name: str) -> list[An
     """Results of all runs, in their order; those of long training are begun first."""
     order = sorted(wanted, key=lambda run: (run["problem"] in ("sandal/boot", "shirt/coat"), run["depth"]))[::-1]
     workers = 1 if context.quick else min(os.cpu_count() or 1, len(wanted))
-    done = sweep(task, order, store=context.store / name, workers=workers, progress=context.progress)
+    with weighed(context.progress, [cost(run) for run in order], "cells") as progress:
+        done = sweep(task, order, store=context.store / name, workers=workers, progress=progress)
     if done.failed:
         raise RuntimeError(f"{len(done.failed)} of {len(wanted)} runs failed, the first with {done.failed[0].error}")
     return [done.load(run) for run in wanted]

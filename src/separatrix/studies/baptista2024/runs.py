@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise, product
 from typing import Any
 
-from separatrix.results.progress import Progress
 from separatrix.studies.baptista2024.networks import DECLARED, DEPTHS, WIDTHS, widths
 from separatrix.studies.baptista2024.problems import PROBLEMS
 from separatrix.studies.study import Context
@@ -63,28 +61,3 @@ STEP_SECONDS, WEIGHT_SECONDS = 6e-6, 8e-9
 """For each layer and each weight, in one step of one network."""
 GRAPH_SECONDS = {"mnist": (0.2, 0.6), "fashion-mnist": (0.2, 0.4), "": (0.06, 0.06)}
 """For one layer, before training and after it; training makes graphs long and thin, layer by layer."""
-
-
-@contextmanager
-def weighed(progress: Progress, costs: Sequence[float]) -> Iterator[Progress]:
-    """Progress of a sweep counted by what its runs cost, for a remaining time that can be believed.
-
-    Runs are begun in their order and end nearly in it, so that the first ``done`` ones stand for those that ended.
-    """
-    if progress is not True:
-        yield progress
-        return
-    import sys
-
-    from tqdm import tqdm
-
-    total = sum(costs)
-    shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}"
-    with tqdm(total=total, desc="cells", bar_format=shape, file=sys.stderr, dynamic_ncols=True) as bar:
-
-        def advance(done: int, count: int) -> None:
-            bar.set_postfix_str(f"{done} of {count} cells", refresh=False)
-            bar.n = sum(costs[:done])
-            bar.refresh()
-
-        yield advance

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from separatrix.results.progress import Progress
+from separatrix.results.progress import Progress, weighed
 from separatrix.studies.sharafi2025.measure import measure
 from separatrix.studies.sharafi2025.settings import BEYOND, GRID, SMOOTH, Run, cells, cost, name_of
 from separatrix.studies.study import Context
@@ -157,7 +157,8 @@ def computed(
     """
     # the longest first, so that no core waits at the end
     order = sorted((run for _, run in wanted), key=cost, reverse=True)
-    done = sweep(measure, order, store=store, workers=workers, progress=progress)
+    with weighed(progress, [cost(run) for run in order], "cells") as shown:
+        done = sweep(measure, order, store=store, workers=workers, progress=shown)
     if done.failed:
         raise RuntimeError(f"{len(done.failed)} of {len(order)} cells failed, the first with {done.failed[0].error}")
     return tuple(cell_of(group, run, done.load(run)) for group, run in wanted)
