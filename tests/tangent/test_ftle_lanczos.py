@@ -164,7 +164,15 @@ def test_kinks_and_nan_have_their_status():
     field = sx.ftle(lambda v: torch.sqrt(v), x[[0, 2, 1]], method="lanczos", k=2)
     assert field.status[0, 0, :, 0].values.tolist() == [Status.OK, Status.NONFINITE, Status.NONFINITE]
     assert np.isnan(field.stretch[0, 0, 1:]).all()
+    assert field.converged[0, 0].values.tolist() == [[1, 1], [0, 0], [0, 0]]
     np.testing.assert_allclose(field.stretch[0, 0, 0], np.log([0.5, 0.5 / math.sqrt(2)]), atol=1e-12)
+
+
+def test_nothing_has_converged_where_the_value_is_lost_and_its_derivative_is_not():
+    x = torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]], dtype=DOUBLE)
+    field = sx.ftle(lambda x: 2 * x + torch.where(x[:, :1] > 1, torch.nan, 0.0), x, method="lanczos", k=1)
+    assert field.status.values.ravel().tolist() == [Status.OK, Status.NONFINITE]
+    assert field.converged.values.ravel().tolist() == [1, 0] and np.isnan(field.stretch.values[0, 0, 1, 0])
 
 
 def test_a_plane_has_its_gap_and_directions():

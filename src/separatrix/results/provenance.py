@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -59,4 +60,12 @@ def provenance(function: str, *, model: object = None, **settings: Any) -> str:
     }
     if model is not None:
         record["model"] = describe_model(model)
-    return json.dumps(record, default=str)
+    return json.dumps(record, default=_plain)
+
+
+def _plain(value: Any) -> int | float | bool | str:
+    """Numbers of NumPy as Python's, anything else by its text."""
+    for kind, plain in ((np.bool_, bool), (np.integer, int), (np.floating, float)):
+        if isinstance(value, kind):
+            return plain(value)
+    return str(value)

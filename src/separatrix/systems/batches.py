@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.systems.pairs import describe, pair
 from separatrix.systems.row_orders import RowOrders
 
@@ -48,8 +49,8 @@ class Batches:
     def __init__(
         self,
         data: Any,
-        batch_size: int | None,
-        shuffle_seed: int | None,
+        batch_size: SupportsIndex | None,
+        shuffle_seed: SupportsIndex | None,
         repeat: bool,
         dtype: torch.dtype,
         device: torch.device,
@@ -60,26 +61,21 @@ class Batches:
             self._list = [_pair(f"data[{i}]", part, dtype, device) for i, part in enumerate(data)]
         else:
             raise ArgumentError("data", describe(data), "give (X, y), or a list of at least one batch (X, y)")
-        whole = _is_pair(data)
-        for name, value in (("batch_size", batch_size), ("shuffle_seed", shuffle_seed)):
-            integer = isinstance(value, int) and not isinstance(value, bool)
-            if value is not None and not (integer and value >= (name == "batch_size")):
-                raise ArgumentError(
-                    name, repr(value), "give a positive integer" if name == "batch_size" else "give >= 0"
-                )
-            if value is not None and not whole:
+        single = _is_pair(data)
+        size = None if batch_size is None else whole("batch_size", batch_size, 1)
+        seed = None if shuffle_seed is None else whole("shuffle_seed", shuffle_seed, 0)
+        for name, value in (("batch_size", size), ("shuffle_seed", seed)):
+            if value is not None and not single:
                 raise ArgumentError(name, repr(value), "the data are a list of batches already: give (X, y)")
-        if shuffle_seed is not None and batch_size is None:
-            raise ArgumentError(
-                "shuffle_seed", repr(shuffle_seed), "give batch_size= as well: a full batch has no order"
-            )
-        if not repeat and whole:
+        if seed is not None and size is None:
+            raise ArgumentError("shuffle_seed", repr(seed), "give batch_size= as well: a full batch has no order")
+        if not repeat and single:
             raise ArgumentError("repeat", "False", "that is for a list of batches; (X, y) serves all steps")
-        self._size, self._seed = batch_size, shuffle_seed
+        self._size, self._seed = size, seed
         self._count = len(self._list[0][0])
         self.horizon = None if repeat else len(self._list)
-        self.largest = min(batch_size or self._count, self._count) if whole else max(len(X) for X, _ in self._list)
-        self._orders = RowOrders(self._count, shuffle_seed) if shuffle_seed is not None else None
+        self.largest = min(size or self._count, self._count) if single else max(len(X) for X, _ in self._list)
+        self._orders = RowOrders(self._count, seed) if seed is not None else None
 
     @property
     def widths(self) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -138,7 +138,7 @@ class Guest:
             found = first_tensor(value)
             if found is None:
                 raise ArgumentError("layers", repr(label), "that call returns no floating-point tensor")
-            values[label] = found.clone()
+            values[label] = _rows(found.clone())
             if passed is not None:
                 passed(label)
 
@@ -201,7 +201,9 @@ class Guest:
                 repr(self.output) if self.output is not None else f"a model that returns {_describe(value)}",
                 f"choose one floating-point tensor with output= (a key or a function); now: {_describe(value)}",
             )
-        return value
+        if value.ndim == 0:
+            raise ArgumentError("model", "one number for the whole batch", "keep the batch as first dimension")
+        return _rows(value)
 
     @contextmanager
     def visit(self) -> Iterator[None]:
@@ -230,6 +232,11 @@ def _as_written(model: Any) -> Any:
             model = inner
         else:
             return model
+
+
+def _rows(value: Tensor) -> Tensor:
+    """One number a point, as after ``squeeze(-1)``, as rows of one component; anything else as it is."""
+    return value[:, None] if value.ndim == 1 else value
 
 
 def _describe(value: Any) -> str:

@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from separatrix.systems.activations import clamp_bounds, compared, function_kinks, function_name
 from separatrix.systems.call_labels import CallLabels, named_modules
 from separatrix.systems.graph import Edge, edge_of
+from separatrix.systems.selections import selection
 
 _RESHAPES = {
     torch.flatten,
@@ -91,7 +92,7 @@ class Trace:
     kinked: bool = False
     """Whether some operation is not differentiable everywhere."""
     clamped: bool = False
-    """Whether a value is clamped, or the larger of two is taken: a kink, or a guard that is never reached."""
+    """Whether a value is clamped, or entries are selected by their order: a kink, or a guard that is never reached."""
     products: list[tuple[Edge | None, Call | None]] = field(default_factory=list)
     """Where ``F.linear`` and the like were called on parameters outside torch's own modules, and within which call."""
 
@@ -155,6 +156,7 @@ class _Recorder(TorchFunctionMode):
             name = getattr(func, "__name__", "")
             self.trace.kinked |= bool(function_kinks(func, args, kwargs)) or "max_pool" in name or "rnn_relu" in name
             self.trace.clamped |= bool(clamp_bounds(func, args, kwargs)) or compared(func, args, kwargs) is not None
+            self.trace.clamped |= selection(func, args, kwargs) is not None
             parent = self.parent
             if func in _PRODUCTS and not self.labels.within_torch and self._is_weight(args, kwargs):
                 self.trace.products.append((edge_of(value), parent))

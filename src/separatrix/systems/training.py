@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.systems.batches import Batches
 from separatrix.systems.loss_derivatives import METHODS, Product, in_transform
@@ -110,11 +111,11 @@ class Training(TrainingStates):
         data: Any,
         optimizer: Any,
         *,
-        batch_size: int | None = None,
-        shuffle_seed: int | None = None,
+        batch_size: SupportsIndex | None = None,
+        shuffle_seed: SupportsIndex | None = None,
         repeat: bool = True,
-        first_step: int = 0,
-        mask_seed: int = 0,
+        first_step: SupportsIndex = 0,
+        mask_seed: SupportsIndex = 0,
         method: str = "auto",
         dtype: torch.dtype = torch.float64,
         memory: int | float | str = "2GB",
@@ -125,10 +126,7 @@ class Training(TrainingStates):
             raise ArgumentError("dtype", repr(dtype), "give torch.float64 or torch.float32")
         if not callable(loss) or isinstance(loss, type):
             raise ArgumentError("loss", repr(loss), "give a function of (output, target), or an instance of a module")
-        if isinstance(mask_seed, bool) or not isinstance(mask_seed, int) or mask_seed < 0:
-            raise ArgumentError("mask_seed", repr(mask_seed), "give an integer of at least 0")
-        if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
-            raise ArgumentError("first_step", repr(first_step), "give an integer of at least 0")
+        mask_seed, first_step = whole("mask_seed", mask_seed, 0), whole("first_step", first_step, 0)
         self.first_step = first_step
         self._budget = parse_bytes(memory)
         network = network_of(model)

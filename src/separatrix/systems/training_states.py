@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import integer, whole
 from separatrix.systems.initial_weights import fresh
 from separatrix.systems.optim.convert import from_torch, memory_of
 from separatrix.systems.optim.rule import Optimizer
@@ -53,7 +54,7 @@ class TrainingStates(System):
         return self.count * len(self.parts)
 
     def initial_state(
-        self, seed: int | Iterable[int] = 0, members: int = 1, *, initialise: Any = "torch"
+        self, seed: SupportsIndex | Iterable[int] = 0, members: SupportsIndex = 1, *, initialise: Any = "torch"
     ) -> Float[Tensor, "members n"]:
         """States with fresh weights and an empty memory, (members, n).
 
@@ -73,10 +74,9 @@ class TrainingStates(System):
         ArgumentError
             If a part of the network cannot draw its weights anew, or seeds and members are no such numbers.
         """
-        if isinstance(seed, int) and not isinstance(seed, bool):
-            if isinstance(members, bool) or not isinstance(members, int) or members < 1:
-                raise ArgumentError("members", repr(members), "give a positive integer")
-            seeds: Sequence[int] = range(seed, seed + members)
+        first = integer(seed)
+        if first is not None:
+            seeds: Sequence[int] = range(first, first + whole("members", members, 1))
         else:
             seeds = [int(s) for s in seed] if isinstance(seed, Iterable) and not isinstance(seed, str) else []
             if not seeds:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.tangent.checkpoints import Sizes, segment_length
 from separatrix.tangent.covariant_dataset import dataset
 from separatrix.tangent.covariant_run import BLOCK, Phases, run_covariant
-from separatrix.tangent.orbit_arguments import how_many, whole
+from separatrix.tangent.orbit_arguments import how_many
 from separatrix.tangent.orbits import Orbits, first_states
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ def covariant(
     system: Any,
     state: Any = None,
     *,
-    steps: int,
+    steps: SupportsIndex,
     k: Any = "all",
-    spinup: int | None = None,
-    spindown: int | None = None,
-    vectors: int | None = None,
-    every: int | None = None,
+    spinup: SupportsIndex | None = None,
+    spindown: SupportsIndex | None = None,
+    vectors: SupportsIndex | None = None,
+    every: SupportsIndex | None = None,
     tolerance: float = 1e-6,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     memory: int | float | str = "1GB",
     progress: Progress = False,
 ) -> xr.Dataset:
@@ -112,12 +113,10 @@ def covariant(
     >>> found.angle.values[0, 0].round(6)
     array([1.570796])
     """
-    whole("steps", steps, 1)
-    whole("seed", seed, 0)
+    steps, seed = whole("steps", steps, 1), whole("seed", seed, 0)
     spinup, spindown = _phase("spinup", spinup, steps), _phase("spindown", spindown, steps)
-    for name, value in (("vectors", vectors), ("every", every)):
-        if value is not None:
-            whole(name, value, 1)
+    vectors = None if vectors is None else whole("vectors", vectors, 1)
+    every = None if every is None else whole("every", every, 1)
     if vectors is not None and every is not None and vectors != every:
         remedy = "a result has one set of times: leave every out, or give it the value of vectors"
         raise ArgumentError("every", f"{every} with vectors={vectors}", remedy)
@@ -131,17 +130,14 @@ def covariant(
     with torch.no_grad(), track(progress, phases.total + steps + spindown, "covariant") as tell:
         run = run_covariant(orbits, states, count, phases, length, vectors is not None, seed, float(tolerance), tell)
     settings = {
-        "steps": steps, "k": k, "spinup": spinup, "spindown": spindown, "vectors": vectors, "every": phases.every,
-        "tolerance": tolerance, "seed": seed, "memory": memory,
+        "steps": steps, "k": k if k == "all" else count, "spinup": spinup, "spindown": spindown, "vectors": vectors,
+        "every": phases.every, "tolerance": tolerance, "seed": seed, "memory": memory,
     }  # fmt: skip
     return dataset(run, orbits, system, phases, length, tolerance, settings)
 
 
-def _phase(name: str, value: int | None, steps: int) -> int:
-    if value is None:
-        return -(-steps // 4)
-    whole(name, value, 0)
-    return value
+def _phase(name: str, value: SupportsIndex | None, steps: int) -> int:
+    return -(-steps // 4) if value is None else whole(name, value, 0)
 
 
 def _sizes(shape: torch.Size, orbits: Orbits, k: int, phases: Phases, vectors: bool) -> Sizes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 
 from separatrix.results.errors import ArgumentError
-from separatrix.tangent.orbit_arguments import whole
+from separatrix.results.integers import whole
 
 
 class Windows(NamedTuple):
@@ -23,7 +23,7 @@ class Windows(NamedTuple):
         return time - self.window
 
 
-def windows(steps: int, every: int, window: int | None) -> Windows:
+def windows(steps: int, every: int, window: SupportsIndex | None) -> Windows:
     """Every ``every`` steps, and the last one.
 
     Raises
@@ -32,7 +32,7 @@ def windows(steps: int, every: int, window: int | None) -> Windows:
         If the windows do not begin and end at recorded times, or are longer than the run.
     """
     if window is not None:
-        whole("window", window, 1)
+        window = whole("window", window, 1)
         if window % every or window > steps:
             remedy = f"give a multiple of every = {every}, at most steps = {steps}"
             raise ArgumentError("window", repr(window), remedy)

@@ -88,8 +88,10 @@ class Field:
 
     @property
     def converged(self) -> Tensor | None:
-        """Whether the residual is small, as 0 or 1."""
-        return None if self._converged is None else self._converged[..., : self.count].to(torch.int8)
+        """Whether there is a number and its residual is small, as 0 or 1."""
+        if self._converged is None:
+            return None
+        return (self._converged[..., : self.count] & ~self.log.isnan()).to(torch.int8)
 
     def _put_vectors(self, layer: int, where: slice | Tensor, found: LayerSpectrum) -> None:
         right, left = found.spectrum.right, found.spectrum.left

@@ -64,7 +64,7 @@ def dataset(
         "right": (field.right, ("index", "input"), "right singular direction"),
         "left": (field.left, ("index", "state"), "left singular direction"),
         "residual": (field.residual, ("index",), "residual of the singular triple, relative to its singular value"),
-        "converged": (field.converged, ("index",), "whether the residual is small, or the value rounding"),
+        "converged": (field.converged, ("index",), "whether the residual is small, or the value rounding; 0 where NaN"),
     }
     for name, (values, more, text) in optional.items():
         if values is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 import torch
 from torch import Tensor, nn
 
 from separatrix.ensembles.stack import Stack
 from separatrix.results.errors import ArgumentError, SeparatrixWarning
+from separatrix.results.integers import integer
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.systems.guest import Guest, Output
@@ -35,7 +36,7 @@ def ftle(
     layers: str | Sequence[str] = "output",
     output: Output = None,
     start: str | None = None,
-    k: int | Literal["all"] = 1,
+    k: SupportsIndex | Literal["all"] = 1,
     directions: bool = False,
     scale: Any = None,
     duration: float | Sequence[float] | None = None,
@@ -110,8 +111,9 @@ def ftle(
     end: the Jacobian has a singular value sigma with |sigma / s - 1| <= residual, wherever that is below 1. That it is
     the one of this index, and that none was left out, is likely and not proved. ``converged`` says that the residual is
     at most 1e-6 (1e-4 in float32), or that the value is below what the arithmetic resolves; a number that has not
-    converged has the status ``unconverged``. It is chosen by itself where the Jacobians do not fit into the budget, and
-    for k up to 8 where they take many times more passes. The smallest exponents are not to be had in this way.
+    converged has the status ``unconverged``, and NaN has never converged. It is chosen by itself where the Jacobians do
+    not fit into the budget, and for k up to 8 where they take many times more passes. The smallest exponents are not to
+    be had in this way.
 
     With the ``chain`` methods all members of a stack are one computation, on the weights as the stack holds them; the
     others take one member after another, and so does ``verify``.
@@ -134,13 +136,13 @@ def ftle(
         units = _scale(scale, where, guest, seen.entry[0].numel(), start)
         problem = Problem(guest, seen, chosen, units, Wanted(), budget, stack)
         most = max(problem.ranks)
-        if k != "all" and (isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most):
+        count = most if k == "all" else integer(k)
+        if count is None or not 1 <= count <= most:
             raise ArgumentError("k", repr(k), f'these layers have {most} exponents: give 1 to {most}, or "all"')
-        count = most if k == "all" else k
         vectors = count if directions else int(isinstance(where, Plane))
         few = min(most, max(count, 2)) if isinstance(where, Plane) else count
         problem = replace(problem, wanted=Wanted(vectors, left=directions, values=few))
-        if method == "lanczos" and (k == "all" or k > max(1, most // 2)):
+        if method == "lanczos" and (k == "all" or count > max(1, most // 2)):
             remedy = f"that finds the leading ones: give 1 to {max(1, most // 2)}, or another method for the smallest"
             raise ArgumentError("k", f"{k!r} with method='lanczos'", remedy)
         route = plan(problem, method, coupled=coupled)
@@ -164,7 +166,7 @@ def ftle(
             "layers": layers if isinstance(layers, str) else list(layers),
             "output": None if output is None else str(output),
             "start": start,
-            "k": k,
+            "k": k if k == "all" else count,
             "scale": None if scale is None else str(scale) if isinstance(scale, str) else units.tolist(),
             "memory": memory,
             "verify": verify,

@@ -14,15 +14,27 @@ from torch.overrides import TorchFunctionMode
 from separatrix.systems.activations import Kinks, clamp_bounds, compared, function_kinks
 from separatrix.systems.guest import Guest
 from separatrix.systems.modes import plain_kernels
+from separatrix.systems.selections import Selection, selection
+from separatrix.systems.trace import first_tensor
+from separatrix.tangent.ties import ties_in_cells, ties_in_order, ties_in_windows, ties_of_one
 
 
 def on_kink(guest: Guest, x: Tensor, labels: list[str], moving: bool = True) -> dict[str, Tensor]:
     """Points that a random perturbation pushes across a kink on the way to each layer.
 
-    A point counts when a component sits exactly on a kink and the perturbation moves it, or when two entries of a
-    pooling window tie and the perturbation parts them. Zeros that nothing reaches, such as those behind a dead ReLU, do
-    not count. Where an operation has no forward-mode rule, even without fused kernels, or ``moving`` is False, every
-    component counts as moved. Recurrent ReLU networks over packed sequences are not looked into.
+    A point counts when a component sits exactly on a kink and the perturbation moves it, or when entries of which one
+    is selected tie and the perturbation parts them: in a window of a max-pooling, in a maximum of two tensors, and in
+    :func:`separatrix.systems.selections.selection` (``max``, ``amax``, ``median``, ``sort``, ``topk`` and the like).
+    Every tie counts whatever follows: also where sorted values are only added up, or a softmax written out subtracts
+    the maximum, which cancels. Zeros that nothing reaches, such as those behind a dead ReLU, do not count. Where an
+    operation has no forward-mode rule, even without fused kernels, or ``moving`` is False, every component counts as
+    moved.
+
+    Function calls are watched, on tensors whose first dimension is the batch. So these are not noticed: tensors with
+    the batch elsewhere, or folded into another dimension; what a call does inside, as norms of order 1 or infinity,
+    quantiles, and ``scatter_reduce`` with "amax" do; cumulative maxima, fractional max-pooling, bounds of a clamp that
+    are tensors; comparisons, signs and rounding (``torch.where(x > 0, ...)``); recurrent ReLU networks over packed
+    sequences.
 
     Returns
     -------
@@ -78,15 +90,18 @@ class _Watch(TorchFunctionMode):
             self._recurrent(args[0], args[1], args[2:])
         elif name == "rnn_relu" and args[2] is not None and isinstance(args[2], list | tuple):
             self._layers(*args)
+        elif (both := compared(func, args, kwargs)) is not None:
+            self._ties(*both)
         elif isinstance(value, Tensor) and value.ndim and len(value) == len(self.met):
             kinks = function_kinks(func, args, kwargs) or clamp_bounds(func, args, kwargs)
-            both = compared(func, args, kwargs)
             if kinks:
                 self._components(value, kinks)
-            elif both is not None:
-                self._ties(*both)
             elif "max_pool" in name:
-                self._windows(value, args, kwargs)
+                found = func(*args, **kwargs)
+                self._pooled(value, first_tensor(found), name, args, kwargs)
+                return found
+            elif (selected := selection(func, args, kwargs)) is not None:
+                self._selected(selected)
         return func(*args, **kwargs)
 
     def _split(self, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,6 +109,15 @@ class _Watch(TorchFunctionMode):
         if not self.moving:
             return primal, torch.ones_like(primal)
         return primal, torch.zeros_like(primal) if tangent is None else tangent
+
+    def _parts(self, value: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Value and tangent; None for the tangent where everything counts as moved."""
+        primal, tangent = self._split(value)
+        return primal, tangent if self.moving else None
+
+    def _meet(self, where: Tensor) -> None:
+        """Take down the points whose entries these are."""
+        self.met = self.met | where.flatten(1).any(1) if where.ndim > 1 else self.met | where
 
     def _components(self, value: Tensor, kinks: Kinks) -> None:
         primal, tangent = self._split(value)
@@ -104,6 +128,8 @@ class _Watch(TorchFunctionMode):
 
     def _ties(self, first: Tensor, second: Tensor) -> None:
         """Entries of two tensors that are equal, and that the perturbation parts."""
+        if not first.is_floating_point() or not second.is_floating_point():
+            return
         (a, moved_a), (b, moved_b) = self._split(first), self._split(second)
         parted = (a == b) & (~torch.isclose(moved_a, moved_b, rtol=1e-4, atol=0) if self.moving else True)
         if parted.ndim and len(parted) == len(self.met):
@@ -143,31 +169,40 @@ class _Watch(TorchFunctionMode):
                 values.append(found[::-1] if direction else found)
             below = [torch.cat(parts, dim=-1) for parts in zip(*values, strict=True)]
 
-    def _windows(self, value: Tensor, args: Any, kwargs: Any) -> None:
-        named = dict(zip(("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode"), args, strict=False))
-        named.update(kwargs)
-        flat = value.ndim == 3
-        if value.ndim not in (3, 4) or "kernel_size" not in named:
+    def _selected(self, found: Selection) -> None:
+        """Ties of what a reduction or a sort selects."""
+        value, pushed = self._parts(found.value)
+        dims = found.dims
+        if found.places is not None:
+            self._meet(ties_in_order(value, pushed, dims[0], found.places))
+        if found.rank is not None:
+            flat = value.flatten() if len(dims) == value.ndim else value
+            self._meet(ties_of_one(value, pushed, dims, flat.kthvalue(found.rank, dims[0], keepdim=True).values))
+        if found.largest:
+            self._meet(ties_of_one(value, pushed, dims, value.amax(dims, keepdim=True)))
+        if found.smallest:
+            self._meet(ties_of_one(value, pushed, dims, value.amin(dims, keepdim=True)))
+
+    def _pooled(self, value: Tensor, result: Tensor | None, name: str, args: Any, kwargs: Any) -> None:
+        """Ties of a max-pooling; its result tells how many windows there are."""
+        n = next((n for n in (1, 2, 3) if f"{n}d" in name), None)
+        if n is None or result is None or value.ndim <= n or "fractional" in name:
             return
+        primal, pushed = self._parts(value)
+        if "adaptive" in name:
+            self._meet(ties_in_cells(primal, pushed, result.shape[-n:]))
+            return
+        named = dict(zip(("input", "kernel_size", "stride", "padding", "dilation"), args, strict=False)) | kwargs
 
-        def pair(name: str, default: Any, one: int) -> tuple[int, int]:
-            given = named.get(name) or default
-            both = (given, given) if isinstance(given, int) else tuple(given)
-            return (one, both[0]) if flat else (both[0], both[-1])
+        def each(option: str, default: Any) -> tuple[int, ...]:
+            given = named.get(option) or default
+            several = (given,) if isinstance(given, int) else tuple(given)
+            return several * n if len(several) == 1 else several
 
-        size = pair("kernel_size", None, 1)
-        stride = pair("stride", named["kernel_size"], 1)
-        (top, left), dilation = pair("padding", 0, 0), pair("dilation", 1, 1)
-        # a row and column more than the pooling takes do no harm, and cover ceil_mode
-        room = (left, left + stride[1] - 1, top, top + stride[0] - 1)
-        primal, tangent = (v.unsqueeze(2) if flat else v for v in self._split(value))
-        windows = F.unfold(F.pad(primal, room, value=-torch.inf).flatten(0, 1)[:, None], size, dilation, 0, stride)
-        pushed = F.unfold(F.pad(tangent, room).flatten(0, 1)[:, None], size, dilation, 0, stride)
-        largest = windows.amax(1, keepdim=True)
-        tied = (windows == largest) & torch.isfinite(windows)
-        if not self.moving:
-            parted = tied.sum(1) > 1
-        else:
-            spread = torch.where(tied, pushed, -torch.inf).amax(1) - torch.where(tied, pushed, torch.inf).amin(1)
-            parted = spread > 1e-4 * pushed.abs().amax(1)
-        self.met = self.met | parted.reshape(len(value), -1).any(1)
+        size, padding, dilation = each("kernel_size", None), each("padding", 0), each("dilation", 1)
+        stride = each("stride", size)
+        self._meet(
+            ties_in_windows(
+                primal, pushed, result.shape[-n:], size=size, stride=stride, padding=padding, dilation=dilation
+            )
+        )

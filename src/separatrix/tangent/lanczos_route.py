@@ -184,8 +184,7 @@ def _layer(task: Task, x: Tensor, place: int, k: int, columns: int, floor: float
         found.right[:, : wanted.vectors] if wanted.vectors else None,
         found.left[:, : wanted.vectors] if wanted.left else None,
     )
-    converged = found.converged | ~torch.isfinite(found.values)
-    return LayerSpectrum(place, spectrum, None, finite[0], found.residual / found.values, converged)
+    return LayerSpectrum(place, spectrum, None, finite[0], found.residual / found.values, found.converged)
 
 
 def pays(count: int, layers: int, dense: int) -> bool:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.status import Status
 from separatrix.tangent.columns import Columns, columns
 
@@ -184,9 +185,8 @@ def _estimate(
 
 
 def _check(system: Any, states: Tensor, steps: int, transient: int, escape: float) -> None:
-    for name, value, least in (("steps", steps, 1), ("transient", transient, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
+    whole("steps", steps, 1)
+    whole("transient", transient, 0)
     if not escape > 0:
         raise ArgumentError("escape", repr(escape), "give a positive number, or infinity")
     if states.ndim != 2 or states.numel() == 0 or not states.is_floating_point():

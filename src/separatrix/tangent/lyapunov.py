@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.tangent.exponent_dataset import dataset
 from separatrix.tangent.exponent_runs import by_qr, by_singular_values
 from separatrix.tangent.exponent_windows import windows
-from separatrix.tangent.orbit_arguments import choose, whole
+from separatrix.tangent.orbit_arguments import choose
 from separatrix.tangent.orbits import Orbits, first_states
 
 if TYPE_CHECKING:
@@ -25,15 +26,15 @@ def lyapunov(
     system: Any,
     state: Any = None,
     *,
-    steps: int,
+    steps: SupportsIndex,
     k: Any = "all",
-    transient: int = 0,
+    transient: SupportsIndex = 0,
     form: str = "qr",
     which: str = "largest",
-    every: int = 1,
-    window: int | None = None,
-    seed: int = 0,
-    seeds: int = 1,
+    every: SupportsIndex = 1,
+    window: SupportsIndex | None = None,
+    seed: SupportsIndex = 0,
+    seeds: SupportsIndex = 1,
     memory: int | float | str = "1GB",
     progress: Progress = False,
 ) -> xr.Dataset:
@@ -117,14 +118,8 @@ def lyapunov(
     >>> found.exponent.values.round(6)[0]
     array([ 0.962424, -0.962424])
     """
-    for name, value, least in (
-        ("steps", steps, 1),
-        ("transient", transient, 0),
-        ("every", every, 1),
-        ("seed", seed, 0),
-        ("seeds", seeds, 1),
-    ):
-        whole(name, value, least)
+    steps, transient, every = whole("steps", steps, 1), whole("transient", transient, 0), whole("every", every, 1)
+    seed, seeds = whole("seed", seed, 0), whole("seeds", seeds, 1)
     if form not in FORMS:
         raise ArgumentError("form", repr(form), f"choose one of {', '.join(map(repr, FORMS))}")
     if form == "svd" and seeds > 1:
@@ -142,7 +137,7 @@ def lyapunov(
         else:
             run = by_singular_values(orbits, states, choice.carried, transient, spans, tell)
     settings = {
-        "steps": steps, "k": k, "transient": transient, "form": form, "which": which, "every": every, "window": window,
-        "seed": seed, "seeds": seeds, "memory": memory,
+        "steps": steps, "k": k if k == "all" else choice.wanted, "transient": transient, "form": form, "which": which,
+        "every": every, "window": spans.window, "seed": seed, "seeds": seeds, "memory": memory,
     }  # fmt: skip
     return dataset(run, choice, orbits, system, spans, transient, FORMS[form], settings)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from separatrix.results.errors import ArgumentError, SeparatrixWarning
+from separatrix.results.integers import whole
 from separatrix.systems.optim import from_torch
 from separatrix.systems.optim.rule import Optimizer
 from separatrix.tangent.batch_products import BatchLoss, check_gradients, clipped
@@ -98,10 +99,8 @@ class Monitor:
         log_fn: Any = None,
         seed: Any = 0,
     ) -> None:
-        every = window if every is None else every
-        for name, value, least in (("k", k, 1), ("window", window, 1), ("every", every, window), ("seed", seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
+        k, window, seed = whole("k", k, 1), whole("window", window, 1), whole("seed", seed, 0)
+        every = window if every is None else whole("every", every, window)
         if mode not in MODES:
             raise ArgumentError("mode", repr(mode), f"one of {', '.join(MODES)}")
         if clip is not None and not (isinstance(clip, int | float) and clip > 0):

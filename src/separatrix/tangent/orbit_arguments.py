@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import integer
 from separatrix.tangent.orbits import Orbits
 
 if TYPE_CHECKING:
@@ -45,19 +46,14 @@ class Choice(NamedTuple):
         return self.n - self.wanted + 1 if self.smallest else 1
 
 
-def whole(name: str, value: Any, least: int) -> None:
-    """Refuse what is no whole number of at least that much."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
-
-
 def how_many(k: Any, n: int) -> int:
-    """Read k, an int from 1 to n or "all"."""
+    """Read k, a whole number from 1 to n or "all"."""
     if isinstance(k, str) and k == "all":
         return n
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= n:
+    count = integer(k)
+    if count is None or not 1 <= count <= n:
         raise ArgumentError("k", repr(k), f'the state has {n} components: give 1 to {n}, or "all"')
-    return k
+    return count
 
 
 def choose(

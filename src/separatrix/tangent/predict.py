@@ -9,11 +9,11 @@ import numpy as np
 
 from separatrix.results.dataset import build
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.provenance import provenance
 from separatrix.results.status import flag_attrs
 from separatrix.tangent.early_signs import early_signs
 from separatrix.tangent.held_out import judge, labels, split
-from separatrix.tangent.orbit_arguments import whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -110,8 +110,7 @@ def predict(
     (1.0, False)
     """
     arrays, steps = _read(history, time)
-    for name, value, least in (("window", window, 1), ("seed", seed, 0)):
-        whole(name, int(value) if isinstance(value, np.integer) else value, least)
+    window, seed = whole("window", window, 1), whole("seed", seed, 0)
     if not isinstance(level, int | float) or not 0 < level < 1:
         raise ArgumentError("level", repr(level), "give a number between 0 and 1, such as 0.95")
     final = np.asarray(final, dtype=np.float64)

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from separatrix.results.dataset import build
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.progress import Progress, track
 from separatrix.results.provenance import provenance
 from separatrix.results.status import flag_attrs
 from separatrix.systems.training import Training
-from separatrix.tangent.orbit_arguments import how_many, whole
+from separatrix.tangent.orbit_arguments import how_many
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -87,8 +88,7 @@ def sharpness(
     """
     if not isinstance(system, Training):
         raise ArgumentError("system", type(system).__name__, "give an sx.Training: sharpness is that of its loss")
-    whole("t", t, 0)
-    whole("seed", seed, 0)
+    t, seed = whole("t", t, 0), whole("seed", seed, 0)
     if not isinstance(tol, float) or not 0 < tol < 1:
         raise ArgumentError("tol", repr(tol), "give a relative accuracy between 0 and 1, such as 1e-3")
     count = system.count
