@@ -225,7 +225,9 @@ def accuracy(model, X, y):
 
 def test_a_resnet_with_idx_files(program, user):
     layers = ["--layers", "avgpool", "--layers", "output"]
-    _, text, files = report(program, user, "resnet", "nets.py:narrow", "images", *layers, "--resolution", 12)
+    # time enough to refine the boundary on a busy machine, too
+    slow = ["--resolution", 12, "--points", 40, "--seconds", 600]
+    _, text, files = report(program, user, "resnet", "nets.py:narrow", "images", *layers, *slow)
     model, X, y = user["resnet"]
     assert f"test accuracy {accuracy(model, X, y):.1f} %" in text
     assert "reshaped to 1×16×16" in text and "layer4.1.bn2#1" in text
