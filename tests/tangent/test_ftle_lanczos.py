@@ -289,25 +289,30 @@ def test_nothing_of_the_model_changes(as_user):
         sx.ftle(model, x, layers="all", k=2, method="lanczos", verify=2)
 
 
-SCRIPT = """
-import resource, torch
+SCRIPT = r"""
+import re, torch
 from torch import nn
 import separatrix as sx
+def peak():  # since the last reset; getrusage also remembers the program that started this one
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
+def reset():
+    open("/proc/self/clear_refs", "w").write("5")
+    return peak()
 torch.set_num_threads(1)
 torch.manual_seed(0)
 model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten())
 x = torch.randn(12, 1, 24, 24)
 sx.ftle(model, x[:2], k=2, memory=20 * 10**6)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = reset()
 field = sx.ftle(model, x, k=2, memory=20 * 10**6)
-print(field.method, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(field.method, peak() - before)
 """
 
 
 def test_peak_memory():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=300)
     method, extra = done.stdout.split()
-    assert method == "lanczos" and int(extra) < 20e6
+    assert method == "lanczos" and 3e6 < int(extra) < 20e6  # what is measured is seen
 
 
 @pytest.mark.gpu

@@ -5,8 +5,19 @@ import sys
 
 import pytest
 
-SCRIPT = """
-import resource, sys, torch
+PEAK = r"""
+import re
+def peak():  # since the last reset; getrusage also remembers the program that started this one
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
+def reset():
+    open("/proc/self/clear_refs", "w").write("5")
+    return peak()
+"""
+
+SCRIPT = (
+    PEAK
+    + """
+import sys, torch
 from torch import nn
 import separatrix as sx
 torch.set_num_threads(1)
@@ -22,11 +33,11 @@ else:
     model = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.Flatten())
     x = torch.randn(60, 1, 12, 12)
 sx.ftle(model, x[:2], memory=budget)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = reset()
 field = sx.ftle(model, x, memory=budget)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(field.method, peak - before - field.nbytes)
+print(field.method, peak() - before - field.nbytes)
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -38,20 +49,23 @@ def test_peak_memory(case, budget, method):
     )
     used, extra = done.stdout.split()
     assert used.startswith(method)
-    assert int(extra) < budget * 10**6
+    assert 5e6 < int(extra) < budget * 10**6  # what is measured is seen
 
 
-SLICE = """
-import resource, torch
+SLICE = (
+    PEAK
+    + """
+import torch
 import separatrix as sx
 torch.set_num_threads(1)
 data = torch.rand(20000, 1, 12, 12)
 model = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3), torch.nn.Flatten())
 sx.ftle(model, data[:2].clone(), method="forward")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = reset()
 sx.ftle(model, data[:2], method="forward")
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(peak() - before)
 """
+)
 
 
 def test_a_slice_of_a_data_set_does_not_bring_all_of_it_along():
