@@ -354,6 +354,49 @@ def test_classes_outputs_and_half_precision(make):
     assert "half precision" in said
 
 
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda out, y: (out[:, 0] - y).square(), "which returns a Tensor of shape (2,); return one number"),
+        (lambda out, y: 0.0, "which returns a float; return one number"),
+        (lambda out: out.mean(), "takes 1 positional argument but 2 were given"),
+        ("cross_entropy", "it is for classes, with an output for each of them"),
+    ],
+)
+def test_a_loss_that_cannot_be_one_is_refused_before_the_fields(tmp_path, net, loss, words):
+    with pytest.raises(ArgumentError, match=re.escape(words)) as error:
+        write(net(2, 3, 1), disc(100), out=tmp_path / "p.html", options=Options(loss=loss))
+    assert error.value.argument == "loss" and list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_parameters_has_nothing_to_train(tmp_path, make):
+    for ask in (
+        lambda: make(nn.Tanh(), loss=lambda out, y: out.mean()),
+        lambda: write(nn.Tanh(), disc(100), out=tmp_path / "p.html", options=Options(loss=lambda out, y: out.mean())),
+    ):
+        with pytest.raises(ArgumentError, match="model: got a Tanh without parameters; it has no weights to train"):
+            ask()
+
+
+def test_one_step_is_no_steps(page):
+    section, _ = page(steps=1)
+    said = " ".join(section.prose)
+    assert "There was 1 step with" in said and "over this one step is" in said and "1 steps" not in said
+    assert section.facts[0][0] == "largest exponent of training over 1 step"
+
+
+def test_what_became_of_the_targets_is_told(make, net):
+    assert "each class number became a row" in make(net(64, 10), digits(), steps=1, batch=8)[0]
+    assert "became the numbers of their classes" in make(loss="binary_cross_entropy_with_logits", steps=1, batch=8)[0]
+    assert "became" not in make(steps=1, batch=8)[0]
+    assert "became" not in make(net(64, 10), digits(), loss="cross_entropy", steps=1, batch=8)[0]
+
+
+def test_a_sharpness_that_is_left_out_is_told(make):
+    said, ds = make(steps=8, batch=10**6, seconds=1e-9)
+    assert "The sharpness was left out" in said and "sharpness_first" not in ds.attrs
+
+
 def test_the_command_line(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch\nnet = torch.nn.Linear(2, 1)\n"

@@ -1,6 +1,7 @@
 """The iteration section of the page, on a map that was learned."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from separatrix.data.record import Problem
 from separatrix.report import Options, write
+from separatrix.report.iteration import iteration
 
 
 class Step(nn.Module):
@@ -83,3 +85,7 @@ def test_files_hold_what_the_page_says(page):
     assert basins.label.shape == (40, 40) and basins.sizes["line"] == 2
     chord = xr.open_dataset(next(page.parent.glob("*-spectrum-chord.nc")))
     assert f"{float(chord.norm_2.max()):.4g}" in text(page)
+
+
+def test_a_model_in_double_precision_is_asked_in_its_precision(context):
+    assert iteration(replace(context, model=context.model.double())) is None

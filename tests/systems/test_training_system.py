@@ -500,3 +500,13 @@ def test_an_exception_in_the_network_comes_through():
         system.tangent(state, state[None], 0)
     handle.remove()
     assert torch.isfinite(system.step(state, 0)).all()
+
+
+def test_the_own_loss_is_not_broadcast():
+    """(n, 1) against (n,) would be the mean over all pairs of rows, with derivatives that look as good as any."""
+    X = torch.randn(5, 3, dtype=torch.float64)
+    for net in (nn.Linear(3, 1), nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))):
+        with pytest.raises(ArgumentError, match=r"target: got shape \(5,\) for an output of shape \(5, 1\)"):
+            Training(net, half_squared_error, (X, X.sum(1)), GradientDescent(0.1))
+    out, y = X[:, :1], X[:, 1:2]
+    assert float(half_squared_error(out, y)) == pytest.approx(float(((out - y) ** 2).mean()) / 2)

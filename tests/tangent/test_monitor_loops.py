@@ -1,5 +1,7 @@
 """The monitor in loops that are less than tidy: shared gradients, groups, loaders, and changes on the way."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -196,3 +198,46 @@ def test_rounded_gradients_of_autocast_are_named():
     value.backward()
     with pytest.raises(sx.ArgumentError, match=r"differ from the loss's on the batch by .*%.*autocast rounds"):
         monitor.step((x, y))
+
+
+@pytest.mark.parametrize("told", [None, 0.05])
+def test_gradients_that_change_before_the_optimizer_takes_them(told):
+    """Clipping that the monitor was not told of, or told of and left out, would be a window of another training."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    monitor = sx.Monitor(model, MSE, optimizer, window=4, clip=told)
+
+    def window(clip):
+        found = []
+        for _ in range(4):
+            optimizer.zero_grad()
+            MSE(model(X), Y).backward()
+            found.append(monitor.step((X, Y)))
+            if clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+        return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert window(told)[-1] is not None
+    with pytest.warns(sx.SeparatrixWarning, match="the window from step 4 is not that of this training"):
+        assert window(0.05 if told is None else None) == [None] * 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert window(told)[-1]["first_step"] == 8
+        optimizer.zero_grad()
+        MSE(model(X), Y).backward()
+        monitor.step((X, Y))
+        monitor.close()
+        model[0].weight.grad.mul_(2)
+        optimizer.step()
+
+
+def test_a_state_that_is_no_monitors():
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = sx.Monitor(model, MSE, optimizer)
+    for state in ({}, optimizer.state_dict(), None):
+        with pytest.raises(sx.ArgumentError, match=r"state: got .* without bundle, .*settings"):
+            monitor.load_state_dict(state)

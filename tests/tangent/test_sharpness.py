@@ -103,3 +103,12 @@ def test_it_is_saved(tmp_path):
     found.to_netcdf(tmp_path / "s.nc")
     with xr.open_dataset(tmp_path / "s.nc") as again:
         assert again.identical(found)
+
+
+def test_a_hessian_of_zeros_has_sharpness_zero():
+    wide = torch.nn.Linear(40, 10)
+    X = torch.ones(2, 40)
+    run = sx.Training(wide, lambda out, y: 0 * out.sum(), (X, X[:, :10]), sx.optim.GradientDescent(0.1))
+    found = sx.sharpness(run, k=2)
+    assert found.attrs["method"].startswith("ARPACK")
+    assert found.sharpness.values.tolist() == [[0.0, 0.0]] and found.status.values.tolist() == [0]

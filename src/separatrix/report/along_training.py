@@ -72,8 +72,10 @@ def _about(ds: xr.Dataset, asked: Recipe, options: Options) -> str:
         f"all {rows:,} training inputs at every step" if batch == rows else f"batches of {batch:,} of {rows:,} inputs"
     )
     words = f"{OPTIMIZERS[asked.optimizer][0]}, learning rate {asked.rate:g}"
+    steps = int(attrs["steps"])
     text = (
-        f"Loss: {attrs['loss']}. Optimizer: {words}. There were {int(attrs['steps']):,} steps with {shown}, and "
+        f"Loss: {attrs['loss']}. Optimizer: {words}. There {'was' if steps == 1 else 'were'} {_steps(steps)} with "
+        f"{shown}, and "
         f"{int(attrs['weights']):,} weights are trained."
     )
     if int(attrs["warm"]):
@@ -107,8 +109,9 @@ def _findings(ds: xr.Dataset) -> list[str]:
         return [text + f"exponent of all of them. Up to there the largest was {_signed(before[-1])} per step."]
     if not math.isfinite(value):
         return ["A step removed every perturbation that was followed, so the exponent is minus infinity."]
-    text = f"The largest exponent over these {steps:,} steps is {_signed(value)} per step"
-    text += f", with a standard error of {error:.1g}. " if math.isfinite(error) else ". "
+    these = "this one step" if steps == 1 else f"these {steps:,} steps"
+    text = f"The largest exponent over {these} is {_signed(value)} per step"
+    text += f", with a standard error of {_plain(error)}. " if math.isfinite(error) else ". "
     change = value * steps
     if abs(math.expm1(max(-1.0, min(1.0, change)))) < NEGLIGIBLE:
         text += (
@@ -135,9 +138,12 @@ def _stability(ds: xr.Dataset) -> list[str]:
     """Curvature beside the one at which the optimizer would be unstable on a quadratic loss."""
     if "stable_sharpness" not in ds.attrs:
         return []
-    first, last, most = (float(ds.attrs[name]) for name in ("sharpness_first", "sharpness_last", "stable_sharpness"))
+    most = float(ds.attrs["stable_sharpness"])
+    if "sharpness_first" not in ds.attrs:
+        return ["The sharpness was left out: finding it would take longer than the time that is allowed."]
+    first, last = (float(ds.attrs[name]) for name in ("sharpness_first", "sharpness_last"))
     if not math.isfinite(first):
-        return []
+        return ["The sharpness is not known: the iteration that looks for it did not converge."]
     after = f"{last:.4g} after the last" if math.isfinite(last) else "not known after the last"
     return [
         f"The sharpness, the largest eigenvalue of the loss's Hessian, is {first:.4g} before the first step and "
@@ -150,7 +156,7 @@ def _facts(ds: xr.Dataset) -> list[tuple[str, str]]:
     losses = ds["loss"].values[0]
     there = losses[np.isfinite(losses)]
     shown = "none, it diverged" if math.isnan(value) else f"{_signed(value)} /step"
-    facts = [(f"largest exponent of training over {steps:,} steps", shown)]
+    facts = [(f"largest exponent of training over {_steps(steps)}", shown)]
     if there.size:
         facts.append(("loss, first to last of these steps", f"{there[0]:.3g} → {there[-1]:.3g}"))
     return facts
@@ -180,9 +186,9 @@ def _figures(context: Context, ds: xr.Dataset) -> list[Figure]:
         name=f"{name}-training-exponents",
     )
     window = int(ds["window_exponent"].attrs["window"])
-    grey = f"of the last {window} steps" if window > 1 else "of the single step"
+    grey = f"of the last {window} steps" if window > 1 else "of each step"
     return [
-        Figure(lines, f"Exponents of the steps up to each; grey: the largest {grey} alone.", "half"),
+        Figure(lines, f"Exponents of all steps up to the one on the axis; grey: the largest {grey} alone.", "half"),
         Figure(loss, "Loss of each step's batch, before the step.", "half"),
     ]
 
@@ -194,6 +200,10 @@ def _status(ds: xr.Dataset) -> list[str]:
 
 def _factor(change: float) -> str:
     return f"a factor of {math.exp(change):.3g}" if change < 30 else f"a factor of e^{change:.0f}"
+
+
+def _steps(count: int) -> str:
+    return f"{count:,} step" + "s" * (count != 1)
 
 
 def _signed(value: float) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from separatrix.report.answers import outputs
 from separatrix.report.context import Context, name_of
 from separatrix.report.one_exponent import one_exponent
-from separatrix.report.training_recipe import OPTIMIZERS, Recipe, fitting, of_output
+from separatrix.report.training_recipe import OPTIMIZERS, Recipe, fitting, of_output, refuse_without_weights
 from separatrix.results.errors import ArgumentError
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import track
@@ -78,8 +78,7 @@ def followed(context: Context, asked: Recipe, *, large: int = LARGE) -> tuple[xr
         suffice.
     """
     guest = Guest(context.model)
-    if not isinstance(context.model, nn.Module):
-        raise ArgumentError("model", "a function", "it has no weights to train: give a torch.nn.Module")
+    refuse_without_weights(context.model)
     with guest.visit():
         model, notes = _copied(guest.module)
         X, y, chosen = _data(context, asked.loss)
@@ -115,12 +114,19 @@ def _data(context: Context, loss: Callable[..., Any]) -> tuple[Tensor, Tensor, l
     """Training inputs and targets, as many as a quarter of the memory holds, and a note where that is not all."""
     X, problem = context.problem.X_train, context.problem
     out = outputs(context.model, X[:2], context.options)
-    y = fitting(loss, out, problem)
+    y, notes = fitting(loss, out, problem), []
+    given = problem.y_train
+    assert given is not None
+    if y.numel() != given.numel():
+        notes.append(f"For {name_of(loss)} each class number became a row of zeros with a one for its class.")
+    elif problem.classes and y.double().flatten().ne(given.double().flatten()).any():
+        notes.append(f"For {name_of(loss)} the targets became the numbers of their classes, from 0.")
     most = max(1, parse_bytes(context.options.memory) // (4 * 8 * (X[0].numel() + y[0].numel())))
     if len(X) <= most:
-        return X, y, []
+        return X, y, notes
     rows = torch.from_numpy(np.random.default_rng(context.options.seed).permutation(len(X))[:most])
-    return X[rows], y[rows], [f"The memory allowed for {most:,} of the {len(X):,} training inputs, chosen at random."]
+    notes.append(f"The memory allowed for {most:,} of the {len(X):,} training inputs, chosen at random.")
+    return X[rows], y[rows], notes
 
 
 @dataclass
@@ -171,8 +177,9 @@ class _Run:
             state = system.step(state, t)
         ds["loss"] = (("member", "time"), losses, {"long_name": "loss of a step's batch, before the step"})
         self._describe(ds, batch, system.count, self.warm)
-        if batch == len(self.data[0]) and self.recipe.optimizer in STABLE and PRODUCTS * each <= self.allowed:
+        if batch == len(self.data[0]) and self.recipe.optimizer in STABLE:
             ds.attrs["stable_sharpness"] = STABLE[self.recipe.optimizer] / self.recipe.rate
+        if "stable_sharpness" in ds.attrs and PRODUCTS * each <= self.allowed:
             ds.attrs["sharpness_first"] = float(sharpness(system, first, seed=options.seed)["sharpness"][0, 0])
             ds.attrs["sharpness_last"] = float(sharpness(system, state, seed=options.seed)["sharpness"][0, 0])
         return ds

@@ -15,6 +15,7 @@ from separatrix.figures.svg import draw
 from separatrix.local.basins import basins
 from separatrix.local.equilibria import equilibria
 from separatrix.local.spectrum import spectrum
+from separatrix.report.answers import outputs
 from separatrix.report.context import Context
 from separatrix.report.document import Figure, Section, Table
 from separatrix.report.places import field_place, sample
@@ -50,9 +51,8 @@ def iteration(context: Context) -> Section | None:
     X = context.problem.X_test
     if not X.is_floating_point() or context.options.start is not None or context.options.output is not None:
         return None
-    with torch.no_grad():
-        value = context.model(X[:2])
-    if not isinstance(value, torch.Tensor) or value.shape != X[:2].shape:
+    value = outputs(context.model, X[:2], context.options)
+    if value.shape != X[:2].shape:
         return None
     shape = tuple(X.shape[1:])
     loop = Loop(context.model, shape=shape if len(shape) > 1 else None, dim=X[0].numel())

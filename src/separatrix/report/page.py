@@ -24,7 +24,7 @@ from separatrix.report.document import Chapter
 from separatrix.report.loading import load_model, load_weights
 from separatrix.report.registry import sections
 from separatrix.report.training import fit
-from separatrix.report.training_recipe import training_recipe
+from separatrix.report.training_recipe import refuse_unfit, training_recipe
 from separatrix.results.errors import ArgumentError
 from separatrix.results.progress import Progress
 from separatrix.results.provenance import describe_model, environment
@@ -158,6 +158,8 @@ def _chapter(
             )
         name = re.sub(r"[^a-z0-9]+", "-", problem.name.lower()).strip("-") or "data"
         context = Context(name, model, fitting, options, page.parent, page.stem, progress)
+        if not trained:  # a network of the page's own may suit one of its data sets alone
+            refuse_unfit(context)
         described = describe_model(model)
         facts = quality(context)
         if "parameters" in described:

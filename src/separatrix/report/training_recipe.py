@@ -6,19 +6,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from separatrix.data.record import Problem, class_numbers
-from separatrix.report.context import Options, name_of
+from separatrix.report.answers import outputs
+from separatrix.report.context import Context, Options, name_of
 from separatrix.report.loading import LOSSES, load_loss
 from separatrix.results.errors import ArgumentError
-
-if TYPE_CHECKING:
-    pass
 
 OPTIMIZERS: dict[str, tuple[str, float, Callable[..., torch.optim.Optimizer]]] = {
     "sgd": ("gradient descent", 0.01, torch.optim.SGD),
@@ -103,6 +101,53 @@ def fitting(loss: Callable[..., Any], out: Tensor, problem: Problem) -> Tensor:
     if y[0].numel() != out[0].numel() or (classes > 2 and name.startswith("binary")):
         raise ArgumentError("loss", found, "it compares number with number; classes go with cross_entropy")
     return numbers.reshape(-1, *shape).to(out.dtype)
+
+
+def refuse_without_weights(model: Any) -> None:
+    """Refuse what has nothing to train.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no module, or one without floating-point parameters.
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError("model", "a function", "it has no weights to train: give a torch.nn.Module")
+    if not any(p.is_floating_point() for p in model.parameters()):
+        got = f"a {type(model).__name__} without parameters"
+        raise ArgumentError("model", got, "it has no weights to train: leave the loss out")
+
+
+def refuse_unfit(context: Context) -> None:
+    """Refuse a loss that cannot be one of this model and these data, by a trial on two inputs.
+
+    Raises
+    ------
+    ArgumentError
+        If the model has no weights, targets do not fit the loss, or it does not make one number of output and target.
+    """
+    loss, problem = context.options.loss, context.problem
+    if loss is None:
+        return
+    refuse_without_weights(context.model)
+    assert callable(loss)
+    try:
+        out = outputs(context.model, problem.X_train[:2], context.options)
+    except Exception:
+        return  # what is wrong with the model is for the page to tell
+    y = fitting(loss, out, problem)[:2]
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            value = loss(out, y)
+    except TypeError as error:
+        remedy = "give a function of (output, target) that returns one number"
+        raise ArgumentError("loss", f"{name_of(loss)}, which failed with {error}", remedy) from error
+    except Exception:
+        return  # it may want other types or more rows than these
+    if not isinstance(value, Tensor) or value.ndim:
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+        got = f"{name_of(loss)}, which returns a {type(value).__name__}{shape}"
+        raise ArgumentError("loss", got, "return one number, a tensor without dimensions, for a batch")
 
 
 def of_output(loss: Callable[..., Any], output: Any) -> Callable[[Any, Tensor], Tensor]:

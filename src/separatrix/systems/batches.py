@@ -60,7 +60,8 @@ class Batches:
         elif isinstance(data, Sequence) and len(data) and not isinstance(data, str) and all(map(_is_pair, data)):
             self._list = [_pair(f"data[{i}]", part, dtype, device) for i, part in enumerate(data)]
         else:
-            raise ArgumentError("data", describe(data), "give (X, y), or a list of at least one batch (X, y)")
+            remedy = "give (X, y), or a list of at least one batch (X, y), such as list(loader)"
+            raise ArgumentError("data", describe(data), remedy)
         single = _is_pair(data)
         size = None if batch_size is None else whole("batch_size", batch_size, 1)
         seed = None if shuffle_seed is None else whole("shuffle_seed", shuffle_seed, 0)

@@ -9,6 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from separatrix.results.errors import ArgumentError
+
 Factor = Callable[[int, int], float]
 """s of (rows, outputs), where the loss is s / 2 times the sum of all squared errors."""
 
@@ -18,7 +20,15 @@ def half_squared_error(output: Tensor, target: Tensor) -> Tensor:
 
     For one output, half of ``torch.nn.functional.mse_loss``; with it learning rates are those of papers in which the
     gradient of the loss is error times slope. ``mse_loss`` divides by the number of outputs as well.
+
+    Raises
+    ------
+    ArgumentError
+        If output and target differ in shape: (n, 1) against (n,) would be broadcast to the errors of all pairs of rows.
     """
+    if output.shape != target.shape:
+        got = f"shape {tuple(target.shape)} for an output of shape {tuple(output.shape)}"
+        raise ArgumentError("target", got, "give targets of the output's shape, such as y[:, None]")
     return (output - target).square().sum() / (2 * len(output))
 
 

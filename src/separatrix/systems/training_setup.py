@@ -125,7 +125,9 @@ def rule_of(optimizer: Any, network: nn.Module) -> tuple[Optimizer, list[str] | 
     if isinstance(optimizer, Optimizer):
         return optimizer, None
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ArgumentError("optimizer", type(optimizer).__name__, "give one of sx.optim, or of torch.optim")
+        got = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__
+        remedy = "give one of sx.optim, such as sx.optim.Adam(lr=0.001), or of torch.optim"
+        raise ArgumentError("optimizer", got, remedy)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     foreign = held - {id(p) for p in network.parameters()}
     chosen = {name: p for name, p in network.named_parameters() if p.requires_grad and id(p) in held}

@@ -52,14 +52,17 @@ def lyapunov(
         Anything that moves: :class:`separatrix.Map`, ``Flow``, ``Loop``, ``Depth``, a training run, or an object of
         one's own with the members of :class:`separatrix.systems.System`.
     state : Tensor (n,) or (*members, n), optional
-        Where the orbits start; the system's own ``initial_state(seed, 1)`` where it has one. All members are carried
-        together.
+        Where the orbits start; the system's own ``initial_state(seed, 1)`` where it has one: for an
+        :class:`separatrix.Training` these are fresh weights, those that the network has are ``run.state_of()``. All
+        members are carried together.
     steps : int
         Steps T that are averaged.
     k : int or "all"
         How many exponents.
     transient : int
-        Steps before them: the orbit settles and, in QR form, the frame forgets where it began.
+        Steps before them: the orbit settles and, in QR form, the frame forgets where it began. For optimizers that
+        divide by their memory some tens: the first step divides by an empty one, and its 20 to 30 nats would be all
+        that is seen, with a standard error so large that the halves seem to agree.
     form : {"qr", "svd"}
         ``"svd"`` carries all n directions whatever k is.
     which : {"largest", "smallest"}
@@ -87,7 +90,8 @@ def lyapunov(
         ``history`` (member, time, index): the exponents of the first ``time`` steps; ``window_exponent`` likewise, NaN
         before the first full window. At each time they are sorted by themselves, largest first, so no value depends on
         what comes after it. ``standard_error`` (member, index), by batch means (QR form): NaN where the two halves of
-        the orbit disagree (status ``transient``) or there are fewer than 8 steps (``short``). ``spread`` over first
+        the orbit disagree (status ``transient``) or there are fewer than 8 steps (``short``); in
+        singular-value form there is none, and the status of every finite exponent is ``short``. ``spread`` over first
         frames, NaN for one. ``singular_steps``: how often a pivot was at rounding level; such a step counts
         64 eps times the largest entry of R, and the status says ``singular``. In singular-value form such values are
         -inf, and counted once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +14,12 @@ from separatrix.results.errors import ArgumentError, SeparatrixWarning
 from separatrix.results.integers import whole
 from separatrix.systems.optim import from_torch
 from separatrix.systems.optim.rule import Optimizer
-from separatrix.tangent.batch_products import BatchLoss, check_gradients, clipped
+from separatrix.tangent.batch_products import BatchLoss, check_gradients, clipped, norm, tolerance
 from separatrix.tangent.bundles import Bundle, orthonormalise, random_bundle
 
 MODES = ("exact", "difference")
 _BLOCK = 2**16
+_SAVED = ("bundle", "logs", "error", "steps", "settings")
 
 
 class Monitor:
@@ -47,7 +49,8 @@ class Monitor:
         Hessian-vector products by differentiating twice, or from two gradients: cheaper, and an estimate whose error
         is measured against an exact product at the begin of every window.
     clip : float, optional
-        The ``max_norm`` of ``torch.nn.utils.clip_grad_norm_``, where the loop clips. Call ``step`` before it does.
+        The ``max_norm`` of ``torch.nn.utils.clip_grad_norm_``, where the loop clips. Call ``step`` before it does:
+        what was clipped has lost the norm that the derivative of clipping needs.
     log_fn : callable, optional
         Of (dict, step), called at the end of every window.
     seed : int
@@ -67,7 +70,9 @@ class Monitor:
     units of one forward and one backward pass: about 3 more exactly, 1 more by differences; memory of k (1 + parts)
     copies of the weights. Logarithms are added in float64; with float32 perturbations, rates below about 1e-7 per step
     mean nothing. A window in which something overflows or vanishes gives NaN or -inf, and the next one begins anew.
-    Parameters without a gradient are left alone by the optimizer, and so are their perturbations.
+    Parameters without a gradient are left alone by the optimizer, and so are their perturbations. Gradients that change
+    between ``step`` and the optimizer's step, by a clipping that the monitor was not told of, bring a warning, and the
+    rest of the window is left out; a window that ends with that very step has been returned by then.
 
     Examples
     --------
@@ -124,7 +129,11 @@ class Monitor:
         self._seen, self._open, self._first = 0, 0, 0
         self._taken = 0
         self._expected: int | None = None
-        self._hook = optimizer.register_step_post_hook(self._count)
+        self._size: float | None = None
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._compare),
+            optimizer.register_step_post_hook(self._count),
+        ]
 
     def before_forward(self) -> None:
         """Remember the state of the random generators; called before the forward pass of the training loop.
@@ -165,6 +174,7 @@ class Monitor:
 
     def _step(self, batch: Any) -> dict[str, float] | None:
         number, place = self._seen, self._seen % self.every
+        self._size = None
         if place == 0:
             self._open, self._first = 0, number
             if not bool(torch.isfinite(self._logs).all()):
@@ -202,15 +212,19 @@ class Monitor:
             "settings": (self.k, self.window, self.every, self.mode, self.clip),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Any) -> None:
         """Go on from :meth:`state_dict`.
 
         Raises
         ------
         ArgumentError
-            If it was made with other settings or another model.
+            If it was made with other settings or another model, or by something else than a monitor.
         """
         settings = (self.k, self.window, self.every, self.mode, self.clip)
+        missing = [name for name in _SAVED if not isinstance(state, dict) or name not in state]
+        if missing:
+            got = f"{type(state).__name__} without {', '.join(missing)}"
+            raise ArgumentError("state", got, "give what state_dict() of a monitor returned")
         shapes = [[tuple(part.shape) for part in parts] for parts in self._bundle]
         if tuple(state["settings"]) != settings or shapes != [[tuple(p.shape) for p in q] for q in state["bundle"]]:
             got = f"a state with (k, window, every, mode, clip) = {tuple(state['settings'])}"
@@ -225,11 +239,31 @@ class Monitor:
         self._expected = self._taken
 
     def close(self) -> None:
-        """Take the counter of steps off the optimizer."""
-        self._hook.remove()
+        """Take the monitor's hooks off the optimizer."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _count(self, *_: Any) -> None:
         self._taken += 1
+        self._size = None
+
+    def _compare(self, *_: Any) -> None:
+        """Warn where the optimizer takes other gradients than those that were measured, by their norm."""
+        size, self._size = self._size, None
+        if size is None:
+            return
+        found = [p.grad for p in self._batch_loss.parameters if p.grad is not None]
+        now = norm(found) if found else 0.0
+        if not (math.isfinite(size) and math.isfinite(now)) or abs(now - size) <= tolerance(found) * size:
+            return
+        clip = "clip= is the max_norm of the loop" if self.clip is not None else "where the loop clips, give clip="
+        warnings.warn(
+            f"the window from step {self._first} is not that of this training: the gradients had norm {size:.3g} when "
+            f"it was measured and {now:.3g} when the optimizer took its step; {clip}",
+            SeparatrixWarning,
+            stacklevel=3,
+        )
+        self._open = -1
 
     def _carry(self, batch: Any, *, check: bool) -> None:
         """One step: products with the Hessian, the optimizer's derivative, QR."""
@@ -241,6 +275,7 @@ class Monitor:
         self._same_parts()
         vectors = [parts[0] for parts in self._bundle]
         given, still = self._gradients()
+        size = norm(given)
         exact = self.mode == "exact"
         if exact or check:
             gradients, products = self._batch_loss.products(batches, vectors)
@@ -258,6 +293,7 @@ class Monitor:
             for i in members:
                 if not still[i]:
                     self._move(rule, i, gradients[i], products[i])
+        self._size = size if self.clip is None else size * min(1.0, self.clip / (size + 1e-6))
         self._bundle, diagonal = orthonormalise(self._bundle)
         self._logs += diagonal.log()
 

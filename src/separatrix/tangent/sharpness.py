@@ -155,7 +155,9 @@ def _iterated(system: Training, states: Tensor, t: int, k: int, tol: float, seed
     start = np.random.default_rng(seed).standard_normal(count)
     try:
         values, vectors = eigsh(operator, k=k, which="LA", v0=start, tol=tol, maxiter=max(20, 10 * k))
-    except ArpackError:  # which not converging is one of
+    except ArpackError:  # which not converging is one of, and a Hessian of zeros, that leaves no Krylov space
+        if not product(start).any():
+            return np.zeros((1, k)), np.zeros((1, k))
         return np.full((1, k), np.nan), np.full((1, k), np.nan)
     order = np.argsort(-values)
     residual = [np.linalg.norm(product(vectors[:, i]) - values[i] * vectors[:, i]) for i in order]
