@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import separatrix as sx
@@ -113,6 +114,38 @@ def test_monitors_count_with_them():
             optimizer.step()
         json.dumps([found, monitor.state_dict()["settings"]])
     assert found[:5] == found[5:] and found[1] is not None
+
+
+RELU = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+SQUARE = ((-1.0, -1.0), (1.0, 1.0))
+TURN = sx.Map(lambda x: torch.tanh(x @ CAT.T))
+POINTS = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+CALLS = {
+    "verify": (2, lambda n: sx.ftle(RELU, POINTS[:3], verify=n)),
+    "dim": (2, lambda n: sx.Map(lambda x: x, dim=n)),
+    "shape": (2, lambda n: sx.Loop(nn.Tanh(), shape=(1, n))),
+    "limit": (100, lambda n: sx.regions(RELU, SQUARE, limit=n)),
+    "period": (1, lambda n: sx.equilibria(TURN, SQUARE, period=n)),
+    "max_boxes": (50, lambda n: sx.equilibria(TURN, SQUARE, max_boxes=n)),
+    "starts": (3, lambda n: sx.equilibria(TURN, SQUARE, starts=n, method="newton")),
+    "max_period": (4, lambda n: sx.basins(TURN, sx.grid((-2, 2), (-2, 2), shape=5), max_period=n)),
+    "transient": (10, lambda n: sx.basins(TURN, sx.grid((-2, 2), (-2, 2), shape=5), transient=n)),
+    "nulls": (9, lambda n: sx.ricci([POINTS**i for i in range(1, 7)], k=3, nulls=n)),
+    "threads": (1, lambda n: sx.geometry.neighbours(POINTS, 3, threads=n)),
+    "k_max": (3, lambda n: sx.geometry.neighbours(POINTS, n)),
+}
+
+
+@pytest.mark.parametrize("argument", CALLS)
+def test_the_other_instruments_count_with_them(argument, as_user):
+    count, call = CALLS[argument]
+    plain, other = call(count), call(np.int64(count))
+    if isinstance(plain, xr.Dataset):
+        assert plain.drop_attrs().identical(other.drop_attrs())
+    for wrong in (True, count + 0.5, str(count)):
+        with pytest.raises(sx.ArgumentError) as error:
+            call(wrong)
+        assert error.value.argument == argument
 
 
 @pytest.mark.parametrize("wrong", [True, 2.5, "3", np.float64(3)])

@@ -48,7 +48,7 @@ def test_bad_choices(as_user):
     reject("scale", "negative", scale=[1.0, -2.0])
     reject("scale", "std", inputs=sx.grid((0, 1), (0, 1), shape=3), scale="std")
     reject("duration", "positive number", duration=0)
-    reject("verify", "random points", verify=-1)
+    reject("verify", "whole number of at least 0", verify=-1)
 
 
 @pytest.mark.parametrize("memory", ["lots", "12 parsecs", 0, -5, None, float("nan")])

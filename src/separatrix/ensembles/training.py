@@ -19,6 +19,7 @@ from separatrix.ensembles.stack import Stack
 from separatrix.ensembles.vmapped import Vmapped
 from separatrix.ensembles.weights import MakeOptimizer, Weights
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.systems.pairs import pair
@@ -182,9 +183,7 @@ def train(
         raise ArgumentError("seeds", "none", "give at least one seed")
     if len(set(seeds)) < len(seeds):
         raise ArgumentError("seeds", repr(seeds), "give every seed once: equal seeds give equal members")
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ArgumentError(name, repr(value), "give a positive integer")
+    epochs, batch_size = whole("epochs", epochs, 1), whole("batch_size", batch_size, 1)
     if shuffle not in batches.ORDERS:
         raise ArgumentError("shuffle", repr(shuffle), f"choose from {', '.join(batches.ORDERS)}")
     if method not in METHODS:

@@ -14,6 +14,7 @@ from separatrix.figures import phase_marks, style
 from separatrix.local.iterated import as_system
 from separatrix.local.region_box import read_box
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import integer, whole
 from separatrix.tangent.columns import Columns, columns
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ def phase_portrait(
     counts = tuple(shape) if isinstance(shape, Sequence) else (shape, shape)
     if len(counts) != 2 or not all(isinstance(k, int | np.integer) and k >= 2 for k in counts):
         raise ArgumentError("shape", repr(shape), "give two whole numbers of at least 2, such as (25, 25)")
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise ArgumentError("steps", repr(steps), "give a whole number of at least 1")
+    steps = whole("steps", steps, 1)
     begin = _starts(starts, lo, hi)
     lattice = _lattice(lo, hi, counts, inside=True)
     carried = _carried(as_system(system), lattice)
@@ -139,10 +139,11 @@ def _carried(system: Any, lattice: Float[np.ndarray, "points 2"]) -> Columns:
 
 
 def _starts(starts: Any, lo: np.ndarray, hi: np.ndarray) -> Float[np.ndarray, "k 2"]:
-    if isinstance(starts, int) and not isinstance(starts, bool):
-        if starts < 0:
-            raise ArgumentError("starts", str(starts), "give how many, or an array (k, 2)")
-        angle = 0.25 + 2 * np.pi * np.arange(starts) / max(starts, 1)
+    count = integer(starts)
+    if count is not None:
+        if count < 0:
+            raise ArgumentError("starts", str(count), "give how many, or an array (k, 2)")
+        angle = 0.25 + 2 * np.pi * np.arange(count) / max(count, 1)
         return (lo + hi) / 2 + (hi - lo) / 3 * np.column_stack([np.cos(angle), np.sin(angle)])
     try:
         given = np.asarray(starts.detach().cpu() if isinstance(starts, Tensor) else starts, dtype=float)

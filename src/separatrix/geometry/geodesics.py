@@ -11,6 +11,7 @@ from separatrix.geometry.components import roots
 from separatrix.geometry.graphs import Graph, read_graph
 from separatrix.geometry.searches import searches
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress
 
@@ -85,10 +86,8 @@ def total_geodesic(
     """
     graph = read_graph(adjacency)
     n = graph.n
-    if sources is not None and (isinstance(sources, bool) or not isinstance(sources, int | np.integer) or sources < 1):
-        raise ArgumentError("sources", repr(sources), "give a number of sources, at least 1, or None for all")
-    sampled = sources is not None and sources < n
-    m = int(sources) if sampled and sources is not None else n
+    m = n if sources is None else min(n, whole("sources", sources, 1))
+    sampled = m < n
     chosen = np.sort(np.random.default_rng(seed).choice(n, m, replace=False)) if sampled else np.arange(n)
     sums = np.zeros(m, np.int64) if sampled else None
     labels = roots(graph)

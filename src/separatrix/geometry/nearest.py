@@ -10,6 +10,7 @@ import torch
 
 from separatrix.geometry.sharing import share_out, worker_count
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import integer, whole
 from separatrix.results.memory import parse_bytes, points_per_chunk
 
 BLOCK = 128
@@ -58,9 +59,10 @@ class Neighbours:
 
     def checked(self, k: Any) -> int:
         """The number k, if these neighbours go that far."""
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= self.k_max:
+        number = integer(k)
+        if number is None or not 1 <= number <= self.k_max:
             raise ArgumentError("k", repr(k), f"these neighbours were found for k between 1 and {self.k_max}")
-        return int(k)
+        return number
 
 
 def neighbour_counts(k: Any, n: int) -> np.ndarray:
@@ -140,15 +142,13 @@ def neighbours(
     """
     points = _points(X)
     n = len(points)
-    if isinstance(k_max, bool) or not isinstance(k_max, int | np.integer):
-        raise ArgumentError("k_max", repr(k_max), f"give an integer from 1 to {n - 1}")
-    if not 1 <= k_max <= n - 1:
+    k_max = whole("k_max", k_max, 1)
+    if k_max >= n:
         raise ArgumentError("k_max", str(k_max), f"of {n} points each has 1 to {n - 1} neighbours")
     if ties not in ("break", "include"):
         raise ArgumentError("ties", repr(ties), 'give "break" or "include"')
     from separatrix.geometry.nearest_kernel import rank_rows
 
-    k_max = int(k_max)
     centred = points - points.mean(0)
     squares = np.einsum("ij,ij->i", centred, centred)
     norms = np.sqrt((points**2).sum(1))

@@ -16,6 +16,7 @@ from separatrix.geometry.profiles import Asked, Profiles
 from separatrix.geometry.ricci_result import Runs, dataset
 from separatrix.geometry.untrained import resettable, untrained_twin
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.progress import Progress, track
 
 if TYPE_CHECKING:
@@ -180,8 +181,7 @@ def _check(names: tuple[str, ...], disconnected: str, counts: dict[str, Any], sh
     if disconnected not in DISCONNECTED:
         raise ArgumentError("disconnected", repr(disconnected), f"choose from {', '.join(DISCONNECTED)}")
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise ArgumentError(name, repr(count), "give how many, from 0 on")
+        whole(name, count, 0)
     if not 0 < share < 1:
         raise ArgumentError("share", repr(share), "give a share of the points between 0 and 1")
 

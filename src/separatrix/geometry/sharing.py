@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,11 +22,7 @@ def worker_count(threads: Any) -> int:
     ArgumentError
         If it is not a positive integer.
     """
-    if threads is None:
-        return torch.get_num_threads()
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ArgumentError("threads", repr(threads), "give a number of threads, at least 1")
-    return threads
+    return torch.get_num_threads() if threads is None else whole("threads", threads, 1)
 
 
 def share_out(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:

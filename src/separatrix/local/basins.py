@@ -15,6 +15,7 @@ from separatrix.local.basin_search import Search
 from separatrix.local.basin_stuck import resolve
 from separatrix.local.iterated import as_system
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.memory import parse_bytes, points_per_chunk
 from separatrix.results.progress import Progress, track
 from separatrix.tangent.columns import Columns, columns
@@ -128,10 +129,8 @@ def basins(
     (4, 1.0)
     """
     budget = parse_bytes(memory)
-    whole = {"steps": (steps, 1), "transient": (transient, 0), "max_period": (max_period, 1), "seed": (seed, 0)}
-    for name, (value, least) in whole.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
+    steps, transient = whole("steps", steps, 1), whole("transient", transient, 0)
+    max_period, seed = whole("max_period", max_period, 1), whole("seed", seed, 0)
     for name, number in (("tolerance", tolerance), ("escape", escape)):
         real = isinstance(number, int | float | np.number) and not isinstance(number, bool)
         if number is not None and not (real and 0 < number < float("inf")):
@@ -141,7 +140,7 @@ def basins(
     carried = _carried(moving, starts)
     starts = starts.to(carried.dtype).T.contiguous()
     ruler = _ruler(starts, carried, tolerance, escape)
-    generator = torch.Generator().manual_seed(int(seed))
+    generator = torch.Generator().manual_seed(seed)
     search = Search(Atlas(carried, ruler, max_period, generator), steps, transient)
     # one step with its tangents, a stretch of the orbit, and what the refinement holds
     width = carried.width + starts.shape[0] * (max_period + 1 + 6 * starts.shape[0])
@@ -155,10 +154,16 @@ def basins(
             label[part] = search.run(starts[:, part].contiguous())
             advance(len(part))
         label = resolve(search, starts, label)
-    settings: dict[str, Any] = {name: int(value) for name, (value, _) in whole.items()} | {"memory": str(memory)}
-    return dataset(
-        moving, where, search.atlas, label, {**settings, "tolerance": ruler.tolerance, "escape": ruler.escape}
-    )
+    settings = {
+        "steps": steps,
+        "transient": transient,
+        "max_period": max_period,
+        "seed": seed,
+        "memory": str(memory),
+        "tolerance": ruler.tolerance,
+        "escape": ruler.escape,
+    }
+    return dataset(moving, where, search.atlas, label, settings)
 
 
 def _points(grid: Any) -> Plane | Points:

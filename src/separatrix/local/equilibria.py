@@ -17,6 +17,7 @@ from separatrix.local.newton_starts import orbit_ends, spread
 from separatrix.local.region_box import read_box
 from separatrix.local.spectrum import check_square
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import integer, whole
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress
 from separatrix.results.provenance import provenance
@@ -116,7 +117,8 @@ def equilibria(
     """
     settings = {"period": period, "method": method, "seed": seed, "max_boxes": max_boxes, "memory": str(memory)}
     budget = parse_bytes(memory)
-    _check_numbers(period, seed, max_boxes)
+    period, seed = whole("period", period, 1), whole("seed", seed, 0)
+    max_boxes = None if max_boxes is None else whole("max_boxes", max_boxes, 1)
     if method not in METHODS:
         raise ArgumentError("method", repr(method), f"one of {', '.join(METHODS)}")
     moving = _autonomous(system)
@@ -134,14 +136,6 @@ def equilibria(
     else:
         found = by_starts(carried, lo, hi, period, first, reason)
     return dataset(found.points, found.left, _attrs(found, route, lo, hi, system, settings))
-
-
-def _check_numbers(period: Any, seed: Any, max_boxes: Any) -> None:
-    for name, value, least in (("period", period, 1), ("seed", seed, 0), ("max_boxes", max_boxes, 1)):
-        if name == "max_boxes" and value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ArgumentError(name, repr(value), f"give a whole number of at least {least}")
 
 
 def _autonomous(system: Any) -> Any:
@@ -209,9 +203,10 @@ def _route(method: str, network: Lure | None, reason: str) -> str:
 
 
 def _starts(starts: Any, carried: Columns, lo: Tensor, hi: Tensor, generator: torch.Generator) -> Tensor:
-    if isinstance(starts, int) and not isinstance(starts, bool) and starts >= 0:
-        x = spread(lo, hi, starts, generator).to(carried.dtype)
-        return torch.cat([x, orbit_ends(carried, x)], 1).double() if starts else x.double()
+    count = integer(starts)
+    if count is not None and count >= 0:
+        x = spread(lo, hi, count, generator).to(carried.dtype)
+        return torch.cat([x, orbit_ends(carried, x)], 1).double() if count else x.double()
     try:
         given = torch.as_tensor(starts, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):

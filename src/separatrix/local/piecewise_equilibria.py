@@ -16,6 +16,7 @@ from separatrix.local.region_layers import Layer, composed, evaluate, layers
 from separatrix.local.region_split import TooMany
 from separatrix.local.spectrum import eigenvalues
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.memory import parse_bytes
 from separatrix.systems.lure import Lure
 
@@ -129,8 +130,7 @@ def piecewise_equilibria(
     """
     if (network.inputs, network.outputs) != (2, 2):
         raise ArgumentError("system", f"a map from {network.inputs} to {network.outputs} components", "two are needed")
-    if isinstance(period, bool) or not isinstance(period, int | np.integer) or period < 1:
-        raise ArgumentError("period", repr(period), "give a whole number of at least 1")
+    period = whole("period", period, 1)
     box = read_box((lo, hi), 2)
     once = layers(network)
     pad = ROOM * float(np.abs(box).max())

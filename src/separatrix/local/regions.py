@@ -16,6 +16,7 @@ from separatrix.local.region_layers import Layer, layers, restricted
 from separatrix.local.region_split import TOLERANCE, Split, TooMany, split
 from separatrix.results.dataset import Entry, build
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.results.provenance import provenance
@@ -115,8 +116,7 @@ def regions(
     >>> round(float(found.area.sum()), 12)
     4.0
     """
-    if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 1:
-        raise ArgumentError("limit", repr(limit), "give a whole number of at least 1")
+    limit = whole("limit", limit, 1)
     plane = box if isinstance(box, Plane) and box.kind != "grid" else None
     lo, hi = sides(box) if isinstance(box, Plane) else read_box(box, 2)
     with np.errstate(over="ignore"):
@@ -126,17 +126,17 @@ def regions(
             "box", f"({lo}, {hi})", f"its sides must be at least {NARROW:g} of its coordinates, and its area finite"
         )
     network = _network(model, plane, t)
-    whole = layers(network)
-    flat, extra = whole, 0
+    full = layers(network)
+    flat, extra = full, 0
     if plane is not None:
-        flat = restricted(whole, plane.origin.flatten().numpy(), _basis(plane).T)
+        flat = restricted(full, plane.origin.flatten().numpy(), _basis(plane).T)
         extra = network.inputs if input_maps else 0
-    room = allowed(flat, int(limit), parse_bytes(memory), input_maps=extra)
+    room = allowed(flat, limit, parse_bytes(memory), input_maps=extra)
     with track(progress, sum(layer.width for layer in flat[:-1]), "regions") as advance:
         try:
             found = split(flat, rectangle(lo, hi), room, advance)
         except TooMany:
-            raise too_many(int(limit), room, memory) from None
+            raise too_many(limit, room, memory) from None
     A, b = plane_maps(flat, found.pattern)
     data = _polygons(found, A, b) | _neighbours(found, A)
     if plane is None:
@@ -145,7 +145,7 @@ def regions(
         data |= {"A_plane": (("line", "axis", "state"), A.transpose(0, 2, 1)), "b_plane": (("line", "state"), b)}
         data |= {"origin": (("input",), plane.origin.flatten().numpy()), "basis": (("axis", "input"), _basis(plane))}
         if input_maps:
-            A, b = maps_of_inputs(whole, found.pattern, network.inputs)
+            A, b = maps_of_inputs(full, found.pattern, network.inputs)
             data |= {"A": (("line", "state", "input"), A), "b": (("line", "state"), b)}
     areas = data["area"][1]
     attrs = {
@@ -157,7 +157,7 @@ def regions(
         "lo": lo,
         "hi": hi,
         "slivers": int((areas < SLIVER * np.prod(hi - lo)).sum()),
-        "provenance": provenance("regions", model=model, limit=int(limit), memory=memory, t=t),
+        "provenance": provenance("regions", model=model, limit=limit, memory=memory, t=t),
     }
     return build(data, _components(flat), attrs)
 

@@ -17,6 +17,7 @@ from separatrix.report.answers import outputs
 from separatrix.report.context import Context, Options, name_of
 from separatrix.report.loading import LOSSES, load_loss
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 
 OPTIMIZERS: dict[str, tuple[str, float, Callable[..., torch.optim.Optimizer]]] = {
     "sgd": ("gradient descent", 0.01, torch.optim.SGD),
@@ -62,14 +63,11 @@ def training_recipe(options: Options, problem: Problem | None = None) -> Recipe 
     rate = OPTIMIZERS[optimizer][1] if given["rate"] is None else given["rate"]
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
         raise ArgumentError("rate", repr(rate), "give a positive number")
-    for name in ("steps", "batch"):
-        value = given[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ArgumentError(name, repr(value), "give a whole number of at least 1")
+    steps, batch = (None if given[name] is None else whole(name, given[name], 1) for name in ("steps", "batch"))
     if problem is not None and problem.y_train is None:
         got = f"{name_of(loss)}, and {problem.name}, which has no targets"
         raise ArgumentError("loss", got, "give data with targets, or leave the loss out")
-    return Recipe(loss, optimizer, float(rate), given["steps"], given["batch"])
+    return Recipe(loss, optimizer, float(rate), steps, batch)
 
 
 def fitting(loss: Callable[..., Any], out: Tensor, problem: Problem) -> Tensor:

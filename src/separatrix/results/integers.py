@@ -5,15 +5,14 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from separatrix.results.errors import ArgumentError
 
 
 def integer(value: Any) -> int | None:
     """Return the value as an int, or None where it is no whole number; truth values and lists of one are none."""
-    if isinstance(value, bool) or (isinstance(value, Tensor) and (value.ndim or value.dtype == torch.bool)):
+    # operator.index takes tensors of one component and of truth values; without torch, which costs time to import
+    shaped = bool(getattr(value, "ndim", 0)) or str(getattr(value, "dtype", "")).endswith("bool")
+    if shaped or isinstance(value, bool):
         return None
     try:
         return operator.index(value)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from separatrix.results.errors import ArgumentError, SeparatrixWarning
+from separatrix.results.errors import SeparatrixWarning
+from separatrix.results.integers import whole
 from separatrix.results.progress import Progress
 from separatrix.sweeps import files
 from separatrix.sweeps.config import Config
@@ -90,9 +91,7 @@ def sweep(
     """
     refuse_in_imports()
     check_engine(engine)
-    for name, value in (("workers", workers), ("threads", threads)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ArgumentError(name, repr(value), "give a positive whole number")
+    workers, threads = None if workers is None else whole("workers", workers, 1), whole("threads", threads, 1)
     source, named, wanted = describe(task), version_of(task, version), read_grid(grid)
     code = pickled(task)
     folder = Folder.open(store, create=True)

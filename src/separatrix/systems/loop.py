@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import integer
 from separatrix.systems.callables import refuse_training
 from separatrix.systems.loop_modules import call, refuse_state_second, takes_input
 from separatrix.systems.maps import Map
@@ -93,9 +94,10 @@ class Loop(Map):
         if u is None and way == "apart":
             raise ArgumentError("u", "None", "f takes (x, u): give an input or a policy; sx.Map takes an f of (x, t)")
         if shape is not None:
-            shape = tuple(shape)
-            if not shape or not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in shape):
-                raise ArgumentError("shape", repr(shape), "give the shape of one state, such as (1, 28, 28)")
+            given_shape, sizes = tuple(shape), [integer(k) for k in shape]
+            shape = tuple(k for k in sizes if k is not None and k >= 1)
+            if not shape or len(shape) < len(sizes):
+                raise ArgumentError("shape", repr(given_shape), "give the shape of one state, such as (1, 28, 28)")
             if dim not in (None, math.prod(shape)):
                 raise ArgumentError("dim", repr(dim), f"a state of shape {shape} has {math.prod(shape)} components")
             if u is not None and way == "joint":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.systems.callables import positive, refuse_training, takes_time
 from separatrix.systems.derivatives import default_adjoint, default_tangent
 from separatrix.systems.protocol import System
@@ -60,9 +61,7 @@ class Map(System):
         self._takes = takes_time(f, self._name)
         self.dt = 1.0 if dt is None else positive(dt, "dt")
         self.unit = "1/step" if dt is None else "1/time"
-        if dim is not None and (not isinstance(dim, int) or isinstance(dim, bool) or dim < 1):
-            raise ArgumentError("dim", repr(dim), "give the number of components of a state, an int of at least 1")
-        self._dim = dim
+        self._dim = None if dim is None else whole("dim", dim, 1)
 
     def __repr__(self) -> str:
         name = type(self.f).__name__ if isinstance(self.f, nn.Module) else getattr(self.f, "__name__", repr(self.f))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from separatrix.results.dataset import Entry, build
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import integer
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.results.provenance import provenance
@@ -113,9 +114,10 @@ def decision_boundary(
         raise ArgumentError("grid", type(grid).__name__, "give sx.grid(...) or sx.plane(...)")
     if isinstance(level, bool) or not isinstance(level, int | float) or not np.isfinite(level):
         raise ArgumentError("level", repr(level), "give a finite number")
-    if isinstance(member, bool) or not isinstance(member, int):
+    number = integer(member)
+    if number is None:
         raise ArgumentError("member", repr(member), "give a whole number, counted from 0")
-    budget = parse_bytes(memory)
+    member, budget = number, parse_bytes(memory)
     guest = Guest(model, output=output)
     if guest.dtype is None:
         guest.dtype = torch.float64

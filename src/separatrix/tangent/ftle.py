@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from separatrix.ensembles.stack import Stack
 from separatrix.results.errors import ArgumentError, SeparatrixWarning
-from separatrix.results.integers import integer
+from separatrix.results.integers import integer, whole
 from separatrix.results.memory import parse_bytes
 from separatrix.results.progress import Progress, track
 from separatrix.systems.guest import Guest, Output
@@ -126,7 +126,7 @@ def ftle(
     >>> field.stretch.dims
     ('member', 'layer', 'x', 'y', 'index')
     """
-    budget = parse_bytes(memory)
+    budget, verify = parse_bytes(memory), whole("verify", verify, 0)
     where = as_inputs(inputs, tokens=start is not None)
     stack = model if isinstance(model, Stack) else None
     guest = _guest(model if stack is None else stack[0], where, output, start)

@@ -12,13 +12,11 @@ from torch import Tensor
 
 from separatrix.results.errors import ArgumentError, SeparatrixWarning
 from separatrix.results.integers import whole
-from separatrix.systems.optim import from_torch
-from separatrix.systems.optim.rule import Optimizer
 from separatrix.tangent.batch_products import BatchLoss, check_gradients, clipped, norm, tolerance
 from separatrix.tangent.bundles import Bundle, orthonormalise, random_bundle
+from separatrix.tangent.optimizer_step import OptimizerStep
 
 MODES = ("exact", "difference")
-_BLOCK = 2**16
 _SAVED = ("bundle", "logs", "error", "steps", "settings")
 
 
@@ -111,19 +109,13 @@ class Monitor:
         if clip is not None and not (isinstance(clip, int | float) and clip > 0):
             raise ArgumentError("clip", repr(clip), "give the max_norm of the clipping, a positive number, or None")
         self.k, self.window, self.every, self.mode, self.clip, self.log_fn = k, window, every, mode, clip, log_fn
-        self._optimizer = optimizer
         self._batch_loss = BatchLoss(model, loss)
-        self._groups = _groups(optimizer, self._batch_loss.parameters)
-        from_torch(optimizer, lr=0.0)  # refuses what has no map
-        self._rules: dict[int, tuple[tuple[Any, ...], Optimizer]] = {}
+        self._optimizer_step = OptimizerStep(optimizer, self._batch_loss.parameters)
         total = sum(p.numel() for p in self._batch_loss.parameters)
         if k > total:
             raise ArgumentError("k", str(k), f"the first perturbations are of the weights, and there are {total}")
-        # groups of one optimizer may differ in what they remember
-        group_of = {i: place for place, members in enumerate(self._groups) for i in members}
-        self._parts = [len(self._rule(group_of[i]).parts) for i in range(len(group_of))]
         self._seed = seed
-        self._bundle: Bundle = random_bundle(self._batch_loss.parameters, k, self._parts, seed)
+        self._bundle: Bundle = random_bundle(self._batch_loss.parameters, k, self._optimizer_step.parts, seed)
         self._logs = torch.zeros(k, dtype=torch.float64)
         self._error = float("nan")
         self._seen, self._open, self._first = 0, 0, 0
@@ -178,7 +170,8 @@ class Monitor:
         if place == 0:
             self._open, self._first = 0, number
             if not bool(torch.isfinite(self._logs).all()):
-                self._bundle = random_bundle(self._batch_loss.parameters, self.k, self._parts, self._seed + number)
+                parts = self._optimizer_step.parts
+                self._bundle = random_bundle(self._batch_loss.parameters, self.k, parts, self._seed + number)
             self._logs.zero_()
         elif place >= self.window or self._open != place:
             self._seen += 1
@@ -272,7 +265,7 @@ class Monitor:
             isinstance(batch, list) and len(batch) == 2 and not any(isinstance(part, tuple | list) for part in batch)
         )
         batches = [tuple(batch)] if pair else [tuple(b) if isinstance(b, list) else b for b in batch]
-        self._same_parts()
+        self._optimizer_step.refuse_other_parts()
         vectors = [parts[0] for parts in self._bundle]
         given, still = self._gradients()
         size = norm(given)
@@ -288,36 +281,10 @@ class Monitor:
             gradients, products = given, estimated
         if self.clip is not None:
             gradients, products = clipped(gradients, products, self.clip)
-        for place, members in enumerate(self._groups):
-            rule = self._rule(place)
-            for i in members:
-                if not still[i]:
-                    self._move(rule, i, gradients[i], products[i])
+        self._optimizer_step.move(self._bundle, gradients, products, still)
         self._size = size if self.clip is None else size * min(1.0, self.clip / (size + 1e-6))
         self._bundle, diagonal = orthonormalise(self._bundle)
         self._logs += diagonal.log()
-
-    def _same_parts(self) -> None:
-        """Make sure that perturbations still have a part for everything that the optimizer remembers."""
-        for place, members in enumerate(self._groups):
-            now = len(self._rule(place).parts)
-            before = {self._parts[i] for i in members} - {now}
-            if before:
-                got = f"a momentum that was switched {'on' if now > min(before) else 'off'}"
-                raise ArgumentError("optimizer", got, "make a new monitor: perturbations have other parts now")
-
-    def _move(self, rule: Optimizer, i: int, gradient: Tensor, product: Tensor) -> None:
-        """Perturbations of one parameter, and of what the optimizer remembers of it, after the step."""
-        p = self._batch_loss.parameters[i]
-        held = [part.reshape(-1) for part in (p.detach(), *self._memory(rule, p), gradient)]
-        columns = [part.view(self.k, -1) for part in self._bundle[i]]
-        moved = product.reshape(self.k, -1)
-        t = self._time(p)
-        # by blocks that stay in the cache: rules treat every weight alone
-        for begin in range(0, p.numel(), _BLOCK):
-            block = slice(begin, begin + _BLOCK)
-            *parts, slope = (part[block] for part in held)
-            rule.move(tuple(parts), slope, tuple(column[:, block] for column in columns), moved[:, block], t)
 
     def _gradients(self) -> tuple[list[Tensor], list[bool]]:
         """Gradients of the loop, zero where there is none, and where that is."""
@@ -328,49 +295,12 @@ class Monitor:
             raise ArgumentError("batch", "no gradients on the parameters", remedy)
         return [torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in parameters], still
 
-    def _memory(self, rule: Optimizer, p: Tensor) -> list[Tensor]:
-        from separatrix.systems.optim.convert import memory_of
-
-        found = [memory_of(self._optimizer, p, part) for part in rule.parts[1:]]
-        return [torch.zeros_like(p) if held is None else held for held in found]
-
-    def _time(self, p: Tensor) -> int:
-        """Steps that the optimizer has taken with a parameter."""
-        held = self._optimizer.state.get(p, {})
-        if "step" in held:
-            return int(held["step"])
-        return 1 if held else 0
-
-    def _rule(self, place: int) -> Optimizer:
-        """The map of a parameter group, with its settings of now."""
-        group = self._optimizer.param_groups[place]
-        settings = {name: value for name, value in group.items() if name not in ("params", "initial_lr")}
-        key = tuple(sorted((name, float(v) if isinstance(v, Tensor) else v) for name, v in settings.items()))
-        if place not in self._rules or self._rules[place][0] != key:
-            alone = type(self._optimizer)([torch.zeros(1, requires_grad=True)])
-            alone.param_groups[0].update(settings)
-            self._rules[place] = (key, from_torch(alone))
-        return self._rules[place][1]
-
     def _report(self) -> dict[str, float]:
         rates = (self._logs / self.window).sort(descending=True).values.tolist()
         name = "window_ftle" if self.window > 1 else "one_step_growth"
         found = {name: rates[0]} if self.k == 1 else {f"{name}_{i}": rate for i, rate in enumerate(rates, 1)}
         found |= {"first_step": self._first, "steps": self.window}
         return found | ({"product_error": self._error} if self.mode == "difference" else {})
-
-
-def _groups(optimizer: Any, parameters: Sequence[Tensor]) -> list[list[int]]:
-    """Places of each group's parameters among the model's."""
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ArgumentError("optimizer", type(optimizer).__name__, "give the torch.optim optimizer of the loop")
-    place = {id(p): i for i, p in enumerate(parameters)}
-    owned = [[place[id(p)] for p in group["params"] if id(p) in place] for group in optimizer.param_groups]
-    count = sum(map(len, owned))
-    if count != len(parameters):
-        got = f"{len(parameters) - count} of {len(parameters)} trainable parameters in no group"
-        raise ArgumentError("optimizer", got, "switch requires_grad off for what is not trained")
-    return owned
 
 
 def _relative(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from separatrix.results.errors import ArgumentError
+from separatrix.results.integers import whole
 from separatrix.results.status import Status
 
 _LEAST = 7
@@ -95,7 +96,7 @@ def read_field(field: Any, layer: str | None, member: int) -> GridField:
     steps, corner = _spacing(field)
     label = _label(field, layer)
     members = int(field.sizes.get("member", 1))
-    if isinstance(member, bool) or not isinstance(member, int) or not 0 <= member < members:
+    if whole("member", member, 0) >= members:
         raise ArgumentError("member", repr(member), f"the field has {members}, counted from 0")
     one = field.isel(layer=[str(v) for v in field["layer"].values].index(label))
     one = (one.isel(member=member) if "member" in one.dims else one).sel(index=1).transpose("x", "y", ...)
