@@ -325,6 +325,23 @@ def test_a_scheduler_must_be_said_in_words():
         from_torch(optimizer, lr=0.1, parameters=[nn.Parameter(B)])
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adam", "triangles"])
+def test_a_scheduler_that_cycles_the_momentum_has_no_map(kind, as_user):
+    weights = [nn.Parameter(START)]
+    optimizer = torch.optim.Adam(weights) if kind == "adam" else torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+    if kind == "triangles":
+        torch.optim.lr_scheduler.CyclicLR(optimizer, 0.1, 0.2)
+    else:
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=9)
+    for lr in (None, lambda t: 0.1 / (1 + t), [0.1, 0.2]):
+        with pytest.raises(ArgumentError, match="cycle_momentum=False") as error:
+            from_torch(optimizer, lr=lr)
+        assert error.value.argument == "optimizer"
+    optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9)
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=9, cycle_momentum=False)
+    assert from_torch(optimizer, lr=lambda t: 0.1).momentum == 0.9
+
+
 @pytest.mark.parametrize(
     ("make", "argument"),
     [

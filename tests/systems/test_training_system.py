@@ -480,6 +480,23 @@ def test_what_cannot_be_used_is_named(make, argument, says, as_user):
     assert error.value.argument == argument
 
 
+@pytest.mark.parametrize("method", ["auto", "loop"])
+def test_a_loss_of_more_than_the_output_is_refused(method, as_user):
+    """A penalty on the parameters of the network that was given would never change, and have no derivative."""
+    net, free = small(), nn.Parameter(torch.ones(()))
+
+    def penalised(output, y):
+        return F.mse_loss(output, y) + 0.5 * sum(p.square().sum() for p in net.parameters())
+
+    for loss in (penalised, lambda output, y: free * F.mse_loss(output, y)):
+        with pytest.raises(ArgumentError, match=r"^loss: got one that depends on parameters .*weight_decay"):
+            Training(net, loss, (X, Y), RULE, method=method)
+    fixed = free.detach()
+    Training(net, lambda output, y: fixed * F.mse_loss(output, y), (X, Y), RULE, method=method)
+    weighed = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
+    Training(nn.Linear(2, 3), weighed, (X, CLASSES), RULE, method=method)
+
+
 def test_batch_statistics_are_fine_once_they_stay(as_user):
     net = batch_norm().eval()
     with untouched(net):

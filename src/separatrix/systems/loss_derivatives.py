@@ -214,7 +214,9 @@ class Autodiff:
                 kept = {name: value.clone() for name, value in constants.items()}
                 try:
                     state = self.places.named(weights.detach()) | constants
-                    value = self.loss(functional_call(self.network, state, (X.clone(),)), y)
+                    output = functional_call(self.network, state, (X.clone(),))
+                    with torch.enable_grad():  # shows what the loss depends on beside the output
+                        value = self.loss(output, y)
                 except (RuntimeError, TypeError, IndexError, ValueError, AttributeError) as error:
                     shapes = f"X {tuple(X.shape)} {X.dtype}, y {tuple(y.shape)} {y.dtype}"
                     raise ArgumentError("data", shapes, f"model, data and loss do not fit together: {error}") from error
@@ -225,6 +227,13 @@ class Autodiff:
         if not isinstance(value, Tensor) or value.ndim:
             got = f"a value of shape {tuple(getattr(value, 'shape', ()))}"
             raise ArgumentError("loss", got, "return one number (a tensor without dimensions) for a batch")
+        if value.requires_grad:
+            raise ArgumentError(
+                "loss",
+                "one that depends on parameters beside output and target",
+                "a penalty on the weights would be one on those of the network that was given, and never change: say "
+                "it as weight_decay, or let the network return what it needs; freeze what a loss has of its own",
+            )
         changed = [name for name, value in kept.items() if not torch.equal(value, constants[name])]
         if changed:
             raise ArgumentError(

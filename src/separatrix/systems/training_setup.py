@@ -94,7 +94,7 @@ def network_of(model: Any) -> nn.Module:
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise ArgumentError("model", got, "give an instance of nn.Module, or a function that builds one")
     if isinstance(model, nn.Module):
-        network = _unwrapped(model)
+        network = unwrapped(model)
         _refuse_statistics(network)
         return network
     try:
@@ -107,7 +107,7 @@ def network_of(model: Any) -> nn.Module:
     return network
 
 
-def _unwrapped(model: Any) -> nn.Module:
+def unwrapped(model: Any) -> nn.Module:
     """Return what a compiled or parallel network was made of."""
     while (inner := getattr(model, "_orig_mod", None)) is not None or isinstance(model, nn.DataParallel):
         model = model.module if inner is None else inner

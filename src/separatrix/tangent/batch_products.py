@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,8 +13,10 @@ from torch.func import functional_call
 
 from separatrix.results.errors import ArgumentError
 from separatrix.systems.flags import WRITTEN_OUT
+from separatrix.systems.training_setup import unwrapped
 
 _ROW = 4096
+_ROUNDING = 64
 
 
 class BatchLoss:
@@ -31,6 +34,8 @@ class BatchLoss:
             raise ArgumentError("model", type(model).__name__, "give the torch.nn.Module that is trained")
         if not callable(loss):
             raise ArgumentError("loss", type(loss).__name__, "give a function of (output, target)")
+        # what torch.compile made differentiates once, and what DataParallel made not at all here
+        model = unwrapped(model)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not trained:
             raise ArgumentError("model", "no parameter that requires a gradient", "give a model that is trained")
@@ -79,10 +84,14 @@ class BatchLoss:
 
     def differences(
         self, batches: Sequence[Any], vectors: Sequence[Tensor], gradients: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """Estimate the same products from gradients here and a small way along each vector."""
+    ) -> tuple[list[Tensor], float]:
+        """Estimate the same products from gradients here and a small way along each vector.
+
+        And the largest |H v| / |v|, which is out of proportion where the gradients here are not the loss's, or jump on
+        the way at a kink: what they are off is divided by the small way.
+        """
         k = len(vectors[0])
-        rows = []
+        rows, largest = [], 0.0
         weights = [p.detach() for p in self.parameters]
         size = norm(weights)
         unit = torch.finfo(weights[0].dtype).eps ** 0.5
@@ -98,7 +107,8 @@ class BatchLoss:
                 torch.add(w, v[j], alpha=step, out=out)
             there = self._slopes(self._moved, batches)
             rows.append([new.sub_(old).div_(step) for new, old in zip(there, gradients, strict=True)])
-        return [torch.stack(found) if k > 1 else found[0][None] for found in zip(*rows, strict=True)]
+            largest = max(largest, norm(rows[-1]) / length)
+        return [torch.stack(found) if k > 1 else found[0][None] for found in zip(*rows, strict=True)], largest
 
     def _slopes(self, weights: Sequence[Tensor], batches: Sequence[Any]) -> list[Tensor]:
         total: list[Tensor] = []
@@ -152,8 +162,25 @@ class BatchLoss:
             yield
 
 
-def check_gradients(given: Sequence[Tensor], own: Sequence[Tensor], clip: float | None) -> None:
-    """Make sure that the loop's gradients are those of the loss on the batch.
+def check_gradients(
+    given: Sequence[Tensor],
+    own: Sequence[Tensor],
+    clip: float | None,
+    near: float | None = None,
+    rounding: Callable[[], float] = float,
+) -> None:
+    """Make sure that the loop's gradients are those of the loss on the batch; nothing is said of infinite or NaN ones.
+
+    Parameters
+    ----------
+    given, own : list of Tensor
+        Of the loop, and of the loss on the batch.
+    clip : float, optional
+        What the loop clips to.
+    near : float, optional
+        How far they may be apart, relative to the loss's own; :func:`tolerance` by default.
+    rounding : callable
+        How far they may be apart besides: at a minimum the gradient itself is of rounding. Called when it matters.
 
     Raises
     ------
@@ -161,16 +188,22 @@ def check_gradients(given: Sequence[Tensor], own: Sequence[Tensor], clip: float 
         Which says in words what they look like: clipped, scaled, or something else.
     """
     size, seen = norm(own), norm(given)
-    if not (0 < size < float("inf")):
+    if not (math.isfinite(size) and math.isfinite(seen)):
         return
+    usual = tolerance(own)
+    near = usual if near is None else near
+    distance = norm([a - b for a, b in zip(given, own, strict=True)])
+    if distance <= near * size or distance <= near * size + rounding():
+        return
+    if size == 0:
+        remedy = "give the batch and the loss of the loop; zero_grad() each step"
+        raise ArgumentError("batch", f"gradients of norm {seen:.3g} where those of the loss are zero", remedy)
+    apart = distance / size
     inner = sum(float((a.double() * b.double()).sum()) for a, b in zip(given, own, strict=True))
-    near = tolerance(own)
-    apart = max(seen**2 - 2 * inner + size**2, 0.0) ** 0.5 / size
-    if apart < near:
-        return
     ratio = inner / size**2
-    parallel = seen > 0 and 1 - inner / (seen * size) < near**2
-    if clip is not None and parallel and seen <= clip * (1 + near):
+    # of one direction, and that is what they differ by
+    parallel = seen > 0 and 1 - inner / (seen * size) < usual**2 and abs(ratio - 1) > 0.9 * apart
+    if clip is not None and parallel and seen <= clip * (1 + usual):
         raise ArgumentError("batch", "gradients that are clipped already", "call step before the loop clips them")
     if parallel and ratio < 1:
         got = f"gradients that are {ratio:.3g} of the loss's"
@@ -178,17 +211,35 @@ def check_gradients(given: Sequence[Tensor], own: Sequence[Tensor], clip: float 
         raise ArgumentError("batch", got, remedy)
     if parallel:
         got = f"gradients that are {ratio:.3g} times the loss's"
-        remedy = "for AMP call scaler.unscale_(optimizer) first; for accumulation give a list of all batches"
+        remedy = "for AMP call scaler.unscale_(optimizer) first; for accumulation give a list of all batches; "
+        remedy += "zero_grad() each step"
         raise ArgumentError("batch", got, remedy)
-    got = f"gradients that differ from the loss's on the batch by {apart:.1%}"
+    got = f"gradients that differ from the loss's on the batch by {_percent(apart)}"
     remedy = "give the batch and the loss of the loop; for random layers call before_forward(); zero_grad() each step; "
     remedy += "autocast rounds gradients by percents: run the measured steps without it"
+    if apart <= usual:
+        remedy = 'differences of gradients need them to agree to rounding: give mode="exact", or compute in full '
+        remedy += "precision (no autocast, no TF32)"
     raise ArgumentError("batch", got, remedy)
+
+
+def _percent(part: float) -> str:
+    return f"{part:.1%}" if part >= 1e-3 else f"{100 * part:.1g}%"
 
 
 def tolerance(tensors: Sequence[Tensor]) -> float:
     """Relative difference that rounding explains between two gradients of the same loss."""
     return 1e-6 if tensors and tensors[0].dtype == torch.float64 else 1e-2
+
+
+def tolerance_of_differences(tensors: Sequence[Tensor]) -> float:
+    """Relative difference that differences of gradients stand, which divide it by about the root of eps."""
+    return 1e-9 if tensors and tensors[0].dtype == torch.float64 else 1e-4
+
+
+def rounding_of_gradients(parameters: Sequence[Tensor], curvature: float) -> float:
+    """What gradients may be off at most by rounding, as if weights were off by 64 eps."""
+    return _ROUNDING * torch.finfo(parameters[0].dtype).eps * curvature * (1 + norm(parameters))
 
 
 def clipped(gradients: Sequence[Tensor], products: Sequence[Tensor], limit: float) -> tuple[list[Tensor], list[Tensor]]:

@@ -52,6 +52,11 @@ def orthonormalise(bundle: Bundle) -> tuple[Bundle, Tensor]:
     return _shaped(flat, bundle), diagonal
 
 
+def at_rounding(diagonal: Tensor, precision: float) -> bool:
+    """Whether an entry of R is at most so much of the largest, or of 1: the rest of unit vectors has their rounding."""
+    return bool((diagonal <= precision * diagonal.max().clamp(min=1.0)).any())
+
+
 def _gram(flat: Sequence[Tensor]) -> Tensor:
     total = torch.zeros(len(flat[0]), len(flat[0]), dtype=torch.float64)
     for part in flat:

@@ -12,8 +12,16 @@ from torch import Tensor
 
 from separatrix.results.errors import ArgumentError, SeparatrixWarning
 from separatrix.results.integers import whole
-from separatrix.tangent.batch_products import BatchLoss, check_gradients, clipped, norm, tolerance
-from separatrix.tangent.bundles import Bundle, orthonormalise, random_bundle
+from separatrix.tangent.batch_products import (
+    BatchLoss,
+    check_gradients,
+    clipped,
+    norm,
+    rounding_of_gradients,
+    tolerance,
+    tolerance_of_differences,
+)
+from separatrix.tangent.bundles import Bundle, at_rounding, orthonormalise, random_bundle
 from separatrix.tangent.optimizer_step import OptimizerStep
 
 MODES = ("exact", "difference")
@@ -68,6 +76,15 @@ class Monitor:
     units of one forward and one backward pass: about 3 more exactly, 1 more by differences; memory of k (1 + parts)
     copies of the weights. Logarithms are added in float64; with float32 perturbations, rates below about 1e-7 per step
     mean nothing. A window in which something overflows or vanishes gives NaN or -inf, and the next one begins anew.
+    ``singular_steps`` counts steps in which a diagonal entry of R was at most 64 eps (64 sqrt(eps) for differences), in
+    the precision of the perturbations, times the largest one or 1, as where 1 / lr is an eigenvalue of the Hessian: the
+    step removes a direction, the true rate may be -inf, and the smallest rates of that window are of rounding.
+
+    Gradients of the loop are compared with the loss's own: exactly at every step; for differences at the first of a
+    window, and again where products are more than twice the largest that were verified, as wrong gradients and kinks
+    on the way make them; such steps, and the first, take exact products. Gradients have to agree to 1e-6 in float64 and
+    1e-2 in float32, for differences to 1e-9 and 1e-4, or to what moving the weights by 64 eps changes. Compiled models,
+    and those in ``DataParallel``, are looked at as what they were made of.
     Parameters without a gradient are left alone by the optimizer, and so are their perturbations. Gradients that change
     between ``step`` and the optimizer's step, by a clipping that the monitor was not told of, bring a warning, and the
     rest of the window is left out; a window that ends with that very step has been returned by then.
@@ -118,6 +135,7 @@ class Monitor:
         self._bundle: Bundle = random_bundle(self._batch_loss.parameters, k, self._optimizer_step.parts, seed)
         self._logs = torch.zeros(k, dtype=torch.float64)
         self._error = float("nan")
+        self._verified, self._singular = 0.0, 0
         self._seen, self._open, self._first = 0, 0, 0
         self._taken = 0
         self._expected: int | None = None
@@ -148,8 +166,8 @@ class Monitor:
         dict or None
             At the last step of a window: ``window_ftle`` (``window_ftle_1`` ... for k > 1, the largest first;
             ``one_step_growth`` where the window is one step), per step in nats, ``first_step`` and ``steps`` of the
-            window, and for differences ``product_error``, the relative error of the first product of the window. None
-            otherwise.
+            window, and for differences ``product_error``, the relative error of the first product of the window. Where
+            there are any, ``singular_steps``: see the notes. None otherwise.
 
         Raises
         ------
@@ -173,6 +191,7 @@ class Monitor:
                 parts = self._optimizer_step.parts
                 self._bundle = random_bundle(self._batch_loss.parameters, self.k, parts, self._seed + number)
             self._logs.zero_()
+            self._verified, self._singular = 0.0, 0
         elif place >= self.window or self._open != place:
             self._seen += 1
             return None  # between windows, or in one that was interrupted
@@ -201,6 +220,7 @@ class Monitor:
             "bundle": [[part.clone() for part in parts] for parts in self._bundle],
             "logs": self._logs.clone(),
             "error": self._error,
+            "singular": self._singular,
             "steps": (self._seen, self._open, self._first),
             "settings": (self.k, self.window, self.every, self.mode, self.clip),
         }
@@ -228,6 +248,8 @@ class Monitor:
         ]
         self._logs = state["logs"].clone()
         self._error = state["error"]
+        # by differences, the next step verifies the gradients of the loop that goes on
+        self._verified, self._singular = 0.0, state.get("singular", 0)
         self._seen, self._open, self._first = state["steps"]
         self._expected = self._taken
 
@@ -269,22 +291,47 @@ class Monitor:
         vectors = [parts[0] for parts in self._bundle]
         given, still = self._gradients()
         size = norm(given)
-        exact = self.mode == "exact"
-        if exact or check:
+        if self.mode == "exact":
             gradients, products = self._batch_loss.products(batches, vectors)
-            if check:
-                check_gradients(given, gradients, self.clip)
-        if not exact:
-            estimated = self._batch_loss.differences(batches, vectors, given)
-            if check:
-                self._error = _relative(estimated, products)
-            gradients, products = given, estimated
+            self._check(given, gradients, vectors, products)
+        else:
+            gradients, products = given, self._differences(batches, vectors, given, check=check)
         if self.clip is not None:
             gradients, products = clipped(gradients, products, self.clip)
         self._optimizer_step.move(self._bundle, gradients, products, still)
         self._size = size if self.clip is None else size * min(1.0, self.clip / (size + 1e-6))
         self._bundle, diagonal = orthonormalise(self._bundle)
-        self._logs += diagonal.log()
+        self._logs += diagonal.log() if math.isfinite(size) else math.nan
+        self._singular += at_rounding(diagonal, self._precision(vectors[0].dtype))
+
+    def _precision(self, dtype: torch.dtype) -> float:
+        """What entries of R mean nothing below."""
+        eps = torch.finfo(dtype).eps
+        return 64 * (eps if self.mode == "exact" else eps**0.5)
+
+    def _check(
+        self, given: list[Tensor], own: list[Tensor], vectors: list[Tensor], products: list[Tensor], near: Any = None
+    ) -> None:
+        weights = self._batch_loss.parameters
+
+        def rounding() -> float:
+            return rounding_of_gradients(weights, _stretch(products, vectors))
+
+        check_gradients(given, own, self.clip, near, rounding)
+
+    def _differences(
+        self, batches: list[Any], vectors: list[Tensor], given: list[Tensor], *, check: bool
+    ) -> list[Tensor]:
+        """Products from differences of gradients, and exact ones where those grow, as faults and kinks make them."""
+        estimated, largest = self._batch_loss.differences(batches, vectors, given)
+        if not check and not largest > 2 * self._verified:
+            return estimated
+        own, products = self._batch_loss.products(batches, vectors)
+        self._check(given, own, vectors, products, tolerance_of_differences(given))
+        self._verified = max(self._verified, _stretch(products, vectors))
+        if check:
+            self._error = _relative(estimated, products)
+        return products
 
     def _gradients(self) -> tuple[list[Tensor], list[bool]]:
         """Gradients of the loop, zero where there is none, and where that is."""
@@ -300,7 +347,15 @@ class Monitor:
         name = "window_ftle" if self.window > 1 else "one_step_growth"
         found = {name: rates[0]} if self.k == 1 else {f"{name}_{i}": rate for i, rate in enumerate(rates, 1)}
         found |= {"first_step": self._first, "steps": self.window}
+        if self._singular:
+            found["singular_steps"] = self._singular
         return found | ({"product_error": self._error} if self.mode == "difference" else {})
+
+
+def _stretch(products: Sequence[Tensor], vectors: Sequence[Tensor]) -> float:
+    """The largest |H v| / |v|."""
+    sizes = [(norm([h[j] for h in products]), norm([v[j] for v in vectors])) for j in range(len(vectors[0]))]
+    return max(h / v if v else 0.0 for h, v in sizes)
 
 
 def _relative(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:

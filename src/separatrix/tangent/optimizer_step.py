@@ -15,6 +15,8 @@ from separatrix.systems.optim.rule import Optimizer
 from separatrix.tangent.bundles import Bundle
 
 _BLOCK = 2**16
+# what schedulers write beside the settings of now
+_NOT_NOW = ("params", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum")
 
 
 class OptimizerStep:
@@ -83,7 +85,7 @@ class OptimizerStep:
     def _rule(self, place: int) -> Optimizer:
         """The map of a parameter group, with its settings of now."""
         group = self.optimizer.param_groups[place]
-        settings = {name: value for name, value in group.items() if name not in ("params", "initial_lr")}
+        settings = {name: value for name, value in group.items() if name not in _NOT_NOW}
         key = tuple(sorted((name, float(v) if isinstance(v, Tensor) else v) for name, v in settings.items()))
         if place not in self._rules or self._rules[place][0] != key:
             alone = type(self.optimizer)([torch.zeros(1, requires_grad=True)])

@@ -53,7 +53,8 @@ def from_torch(
     ------
     ArgumentError
         For any other optimizer (LBFGS and SparseAdam do not treat every weight alone), a subclass, ``amsgrad``, a
-        scheduler without ``lr=``, groups that differ in more than numbers, and parameters that are in no group.
+        scheduler without ``lr=`` or one that changes the momentum too (``OneCycleLR``, ``CyclicLR``), groups that
+        differ in more than numbers, and parameters that are in no group.
     """
     kind = type(optimizer)
     if kind not in _NUMBERS:
@@ -61,11 +62,17 @@ def from_torch(
         got = kind.__name__ if isinstance(optimizer, torch.optim.Optimizer) else f"{kind.__name__}, no optimizer"
         raise ArgumentError("optimizer", got, f"give a torch.optim {known}, or one of sx.optim")
     groups = optimizer.param_groups
-    if lr is None and any("initial_lr" in group for group in groups):
+    if lr is None and any("initial_lr" in group and "max_momentum" not in group for group in groups):
         raise ArgumentError(
             "optimizer",
             f"{kind.__name__} with a learning-rate scheduler",
             "say what it does: from_torch(optimizer, lr=...) with a function of the step t, or a list",
+        )
+    if not isinstance(lr, int | float) and any("max_momentum" in group for group in groups):
+        raise ArgumentError(
+            "optimizer",
+            f"{kind.__name__} with a schedule that changes its momentum",
+            "maps have one momentum: give the schedule cycle_momentum=False, or measure with sx.Monitor",
         )
     flags = {}
     for name in _FLAGS:
