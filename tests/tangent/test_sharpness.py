@@ -112,3 +112,17 @@ def test_a_hessian_of_zeros_has_sharpness_zero():
     found = sx.sharpness(run, k=2)
     assert found.attrs["method"].startswith("ARPACK")
     assert found.sharpness.values.tolist() == [[0.0, 0.0]] and found.status.values.tolist() == [0]
+
+
+@pytest.mark.parametrize(("count", "method"), [(50, "dense"), (400, "ARPACK")])
+def test_a_negative_curvature_of_greater_size_is_not_the_largest(count, method):
+    """The loss is w.T diag(spectrum) w / 2 of the weights of a linear layer, with eigenvalues from -5 to 2."""
+    line = nn.Linear(count, 1, bias=False).double()
+    spectrum = torch.linspace(-5, 1, count, dtype=torch.float64)
+    spectrum[count // 2] = 2.0
+    # the outputs at the unit vectors are the weights
+    X, target = torch.eye(count, dtype=torch.float64), spectrum[:, None]
+    run = sx.Training(line, lambda out, s: (s * out**2).sum() / 2, (X, target), sx.optim.GradientDescent(0.1))
+    found = sx.sharpness(run, tol=1e-8)
+    assert found.attrs["method"].startswith(method)
+    assert float(found.sharpness[0, 0]) == pytest.approx(2.0, rel=1e-7) and found.status.item() == 0

@@ -12,14 +12,16 @@ from separatrix.tangent.early_signs import Signs
 from separatrix.tangent.roc import areas, interval
 
 
-def split(members: int, explore: float, seed: int) -> Any:
+def split(members: int, explore: Any, seed: int) -> Any:
     """Which runs explore, (member,), at random.
 
     Raises
     ------
     ArgumentError
-        For fewer than 8 runs in a part.
+        For what is no number, and for fewer than 8 runs in a part.
     """
+    if not isinstance(explore, int | float | np.floating):
+        raise ArgumentError("explore", repr(explore), "give the share of runs that explore, such as 0.5")
     count = round(members * explore) if 0 < explore < 1 else 0
     if min(count, members - count) < 8:
         got = f"{members} runs, {count} of them to explore"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +11,9 @@ from separatrix.results.errors import ArgumentError
 from separatrix.results.integers import whole
 from separatrix.results.provenance import provenance
 from separatrix.results.status import flag_attrs
-from separatrix.tangent.early_signs import early_signs
+from separatrix.tangent.early_signs import BASELINES, early_signs
 from separatrix.tangent.held_out import judge, labels, split
+from separatrix.tangent.predict_arguments import numbers, places, read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,15 +24,15 @@ baseline as largest, where it is a run that has diverged), and a half of the run
 
 
 def predict(
-    history: Mapping[str, Any] | xr.Dataset,
+    history: Any,
     final: Any,
     *,
-    at: Sequence[int] | int,
-    time: Sequence[int] | None = None,
-    until: int | None = None,
+    at: Any,
+    time: Any = None,
+    until: Any = None,
     window: int = 100,
     high: float | str = "median",
-    explore: float = 0.5,
+    explore: Any = 0.5,
     folds: bool = True,
     level: float = 0.95,
     seed: int = 0,
@@ -47,9 +47,10 @@ def predict(
     Parameters
     ----------
     history : mapping or xarray.Dataset
-        Names to arrays (member, time): ``loss``, which must be there; ``gradient_norm`` and ``sharpness``, which are
-        baselines if there; all others are indicators, as they stand at each time (such as exponents of the window from
-        0 to that time). Of every array only the columns up to the step in question are read.
+        Names to arrays or tensors (member, time), the latter detached: ``loss``, which must be there;
+        ``gradient_norm`` and ``sharpness``, which are baselines if there; all others are indicators, as they stand at
+        each time (such as exponents of the window from 0 to that time). Of every array only the columns up to the step
+        in question are read.
     final : array (member,)
         Final loss. NaN and infinity count as high: these runs diverged.
     at : int or sequence of int
@@ -82,14 +83,15 @@ def predict(
         (on the runs on which the direction was chosen), ``direction`` (+1: high goes with high), ``gain``: what the
         indicator adds to the area of a logistic model of all baselines, with ``gain_low`` and ``gain_high`` (NaN for
         baselines), ``baseline`` (1 or 0), ``status``. With dimension (time,): ``auc_baselines``, that model's area.
-        Attributes say how many runs of either kind there were and how many had diverged.
+        Attributes say how many runs of either kind there were and how many had diverged; ``baselines`` names those that
+        ``gain`` and ``auc_baselines`` are of, ``baselines_missing`` those whose arrays were not given.
 
     Raises
     ------
     ArgumentError
-        For arrays that do not fit, steps that were not recorded, fewer than 8 runs in a part, final losses that are
-        all the same, numbers out of range, and indicators with the name of a baseline that is made here
-        (``power_law``, ``window_sharpness``).
+        For what is no mapping of arrays of numbers, arrays that do not fit, steps that were not recorded, fewer than 8
+        runs in a part, final losses that are all the same, numbers out of range, and indicators with the name of a
+        baseline that is made here (``power_law``, ``window_sharpness``).
 
     Notes
     -----
@@ -109,19 +111,21 @@ def predict(
     >>> found.auc.sel(indicator="loss").item(), bool(found.gain_low.sel(indicator="noise") > 0)
     (1.0, False)
     """
-    arrays, steps = _read(history, time)
+    arrays, steps = read(history, time)
     window, seed = whole("window", window, 1), whole("seed", seed, 0)
     if not isinstance(level, int | float) or not 0 < level < 1:
         raise ArgumentError("level", repr(level), "give a number between 0 and 1, such as 0.95")
-    final = np.asarray(final, dtype=np.float64)
     members = len(arrays["loss"])
+    remedy = f"one final loss for each of {members} runs"
+    final = numbers("final", final, "values", remedy).astype(np.float64)
     if final.shape != (members,):
-        raise ArgumentError("final", f"shape {final.shape}", f"one final loss for each of {members} runs")
-    chosen = _places(at, steps)
+        raise ArgumentError("final", f"shape {final.shape}", remedy)
+    chosen = places(at, steps)
     exploring = split(members, explore, seed)
     label, threshold = labels(final, high, exploring)
     last = steps[-1] if until is None else until
-    if not isinstance(last, int | np.integer | float) or not last >= steps[max(chosen)]:
+    real = isinstance(last, int | float | np.integer | np.floating) and not isinstance(last, bool)
+    if not real or not steps[max(chosen)] <= last < np.inf:
         raise ArgumentError("until", repr(until), f"the step of the final loss, from {steps[max(chosen)]} on")
     rows = []
     for place in chosen:
@@ -145,6 +149,8 @@ def predict(
         "high_held_out": int(label[~exploring].sum()),
         "diverged": int((~np.isfinite(final)).sum()),
         "threshold": threshold,
+        "baselines": ", ".join(names[: baselines.sum()]),
+        "baselines_missing": ", ".join(name for name in BASELINES if name not in names) or "none",
         "level": level,
         "provenance": provenance(
             "predict", at=[int(steps[p]) for p in chosen], window=window, high=high, folds=bool(folds), seed=seed
@@ -167,41 +173,3 @@ _TEXTS = {
     "gain_low": "lower end of its confidence interval",
     "gain_high": "upper end of its confidence interval",
 }
-
-
-def _read(history: Mapping[str, Any] | xr.Dataset, time: Any) -> tuple[dict[str, Any], Any]:
-    coords = getattr(history, "coords", {})
-    names = list(getattr(history, "data_vars", history))
-    if time is None and "time" in coords:
-        time = np.asarray(coords["time"])
-    arrays = {}
-    for name in names:
-        dims = getattr(history[name], "dims", None)
-        if dims is not None and tuple(dims) != ("member", "time"):
-            remedy = "every variable must be (member, time): choose one index, as in lyapunov.history.sel(index=1)"
-            raise ArgumentError("history", f"{name} with dimensions {tuple(dims)}", remedy)
-        arrays[str(name)] = np.asarray(history[name], dtype=np.float64)
-    made = [name for name in ("power_law", "window_sharpness") if name in arrays]
-    if made:
-        raise ArgumentError("history", made[0], "that is made here, from the loss or the sharpness: give another name")
-    if "loss" not in arrays:
-        raise ArgumentError("history", f"{', '.join(arrays) or 'nothing'}", 'it must have "loss", the baseline of all')
-    shape = arrays["loss"].shape
-    wrong = [name for name, values in arrays.items() if values.ndim != 2 or values.shape != shape]
-    if wrong or not all(shape):
-        sizes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
-        raise ArgumentError("history", sizes, "arrays (member, time) of one shape")
-    steps = np.arange(shape[1]) if time is None else np.asarray(time)
-    if steps.shape != shape[1:] or (np.diff(steps) <= 0).any():
-        raise ArgumentError("time", f"{steps.shape} steps", f"{shape[1]} rising steps, one for each column")
-    return arrays, steps
-
-
-def _places(at: Sequence[int] | int, steps: Any) -> list[int]:
-    wanted = np.atleast_1d(np.asarray(at))
-    places = np.searchsorted(steps, wanted).clip(0, len(steps) - 1)
-    missing = wanted[steps[places] != wanted]
-    if len(missing) or not len(wanted):
-        got = f"step {missing[0]}" if len(missing) else "no step"
-        raise ArgumentError("at", got, f"steps that were recorded, from {steps[0]} to {steps[-1]}")
-    return [int(place) for place in places]
