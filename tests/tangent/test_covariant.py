@@ -11,7 +11,8 @@ from torch import nn
 
 from separatrix.results.dataset import DIMENSIONS
 from separatrix.results.errors import ArgumentError
-from separatrix.systems import Depth, Flow, Map
+from separatrix.systems import Depth, Flow, Map, Training, half_squared_error
+from separatrix.systems.optim import GradientDescent
 from separatrix.tangent.angles import between_groups, pairs, pairwise, subspace_angle, vector_angle
 from separatrix.tangent.convergence import convergence
 from separatrix.tangent.covariant import covariant
@@ -19,7 +20,7 @@ from separatrix.tangent.ginelli import random_end, step_back
 from separatrix.tangent.lyapunov import lyapunov
 from separatrix.tangent.orbit_status import OrbitStatus
 from separatrix.tangent.orbits import Orbits
-from separatrix.tangent.qr_sweep import advance, begin
+from separatrix.tangent.qr_sweep import advance, begin, random_frames
 from separatrix.testing.lyapunov_twin import covariant_by_intersection, orbit_jacobians
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -143,7 +144,12 @@ def test_cat_map_has_the_eigenvectors_of_its_matrix():
     np.testing.assert_allclose(found.angle, math.pi / 2, rtol=0, atol=1e-14)
     np.testing.assert_allclose(found.local_growth[..., 1], -0.9624236501192069, rtol=0, atol=1e-13)
     assert (found.status == 0).all() and found.converged.all() and (found.group == [1, 2]).all()
-    np.testing.assert_allclose(found.steps_times_gap, 60 * 2 * 0.9624236501192069, rtol=1e-12)
+    wanted = LONG["spinup"] * 2 * 0.9624236501192069
+    np.testing.assert_allclose(found.steps_times_gap[:, 1], wanted, rtol=1e-12)
+    # forward, a random frame has first to turn: det M = 1, so that ln R_11 = -ln R_22 = ln |M^60 q|
+    q = random_frames(1, 3, 2, 2, 0)[0, :, :, 0]
+    grown = (torch.linalg.matrix_power(A, LONG["spinup"]) @ q[..., None]).norm(dim=(1, 2)).log()
+    np.testing.assert_allclose(found.steps_times_gap[:, 0], 2 * grown, rtol=1e-12)
 
 
 def test_quadratic_descent_has_the_orthogonal_eigenvectors():
@@ -203,6 +209,33 @@ def test_the_neutral_vector_of_a_flow_is_its_velocity():
         x = flow.step(x, t)
     # the step of the integrator has a neutral direction of its own, the flow's to its error
     assert max(off) < 1e-6, off
+
+
+@pytest.mark.parametrize(
+    ("rate", "forgotten"),
+    [
+        (lambda t: 0.2, [True, True]),
+        (lambda t: 0.0 if t < 40 else 0.2, [False, True]),  # a warm-up in the spin-up: forward nothing separates
+        (lambda t: 0.0 if t >= 140 else 0.2, [True, False]),  # training that is over in the spin-down
+        (lambda t: 0.1 * (1 + math.cos(math.pi * t / 180)), [True, False]),
+    ],
+)
+def test_gaps_of_the_window_do_not_stand_for_those_before_and_after(rate, forgotten):
+    """Two batches, whose Hessians diag(1, 4) and the same turned by 30 degrees do not commute."""
+    X = torch.diag(matrix([2.0, 8.0]).sqrt())
+    turn = matrix([[math.cos(math.pi / 6), -math.sin(math.pi / 6)], [math.sin(math.pi / 6), math.cos(math.pi / 6)]])
+    batches = [(X, torch.ones(2, 1)), (X @ turn.T, torch.ones(2, 1))]
+    net = torch.nn.Linear(2, 1, bias=False)
+    run = Training(net, half_squared_error, batches, GradientDescent(rate))
+    a, b = (
+        covariant(run, run.state_of(), steps=100, spinup=40, spindown=40, vectors=1, tolerance=1e-3, seed=q)
+        for q in (0, 1)
+    )
+    off = defect(torch.tensor(a.vector.values), torch.tensor(b.vector.values))[0]
+    # vector 1 is decided before the window, the last one after it; each is worst at that end
+    worst = [float(off[0, 0]), float(off[-1, 1])]
+    assert [w < 1e-5 for w in worst] == forgotten
+    assert a.converged.values[0].tolist() == b.converged.values[0].tolist() == forgotten
 
 
 def test_near_degenerate_exponents_are_shown_as_a_group():
@@ -332,13 +365,18 @@ def test_angles_are_precise_near_tangency():
 
 def test_convergence_by_hand():
     exponents = matrix([[1.0, 0.9, 0.2]])
-    found = convergence(exponents, 2, 5, 30, 200, 1e-6)  # the third of five only shows a gap
+    found = convergence(exponents, 30 * exponents, 200 * exponents, 2, 5, 1e-6)  # the third of five only shows a gap
     np.testing.assert_allclose(found.gap, [[0.1, 0.7]])
     np.testing.assert_allclose(found.nats, [[3.0, 20.0]])
     assert found.converged.tolist() == [[False, True]] and found.group.tolist() == [[1, 1]]
-    whole = convergence(exponents, 3, 3, 200, 200, 1e-6)
+    whole = convergence(exponents, 200 * exponents, 200 * exponents, 3, 3, 1e-6)
     np.testing.assert_allclose(whole.nats, [[20.0, 20.0, 140.0]])
     assert torch.isnan(whole.gap[0, 2]) and whole.converged.all() and whole.group.tolist() == [[1, 2, 3]]
+    # sums that do not fall: the second direction has not left the third behind, nor the first as far as it seems
+    before, after = matrix([[40.0, 2.0, 30.0]]), matrix([[90.0, 60.0, 10.0]])
+    found = convergence(exponents, before, after, 3, 3, 1e-6)
+    np.testing.assert_allclose(found.nats, [[10.0, -28.0, 50.0]])
+    assert found.converged.tolist() == [[False, False, True]] and found.group.tolist() == [[1, 1, 1]]
 
 
 def test_the_result_follows_the_schema_and_survives_its_file(tmp_path):

@@ -1,4 +1,4 @@
-"""How far covariant vectors have converged: steps times gap, and groups that only have a meaning together."""
+"""How far covariant vectors have converged: nats of separation, and groups that only have a meaning together."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Convergence(NamedTuple):
     gap : Tensor (B, k)
         Per step, to the exponent below; NaN where there is none.
     nats : Tensor (B, k)
-        Steps times gap, the smaller of both sides: what is left of the first frame and of the last C is about
-        exp(-nats), relative to the vector, at the ends of the window.
+        Steps times gap as they were in the spin-up and in the spin-down, the smaller of both sides: what is left of the
+        first frame and of the last C is about exp(-nats), relative to the vector, at the ends of the window.
     converged : Tensor (B, k)
         Whether that is at most the tolerance.
     group : Tensor (B, k)
-        Number of the group, from 1: neighbours whose gap is too small for these numbers of steps share one.
+        Number of the group, from 1: neighbours that separate too little on either side share one.
     """
 
     gap: Float[Tensor, "B k"]
@@ -32,30 +32,50 @@ class Convergence(NamedTuple):
 
 
 def convergence(
-    exponents: Float[Tensor, "B carried"], k: int, n: int, spinup: int, spindown: int, tolerance: float
+    exponents: Float[Tensor, "B carried"],
+    before: Float[Tensor, "B carried"],
+    after: Float[Tensor, "B carried"],
+    k: int,
+    n: int,
+    tolerance: float,
 ) -> Convergence:
-    """Judge k vectors from the exponents (per step) of the k or k + 1 directions that were carried.
+    """Judge k vectors from the growth of the k or k + 1 directions that were carried.
 
-    The span of the first i columns of Q converges as exp(-(l_i - l_{i+1}) spinup), and within it vector i as
-    exp(-(l_{i-1} - l_i) spindown) backwards (Noethen, Physica D 396, 18 (2019); Ginelli et al., J. Phys. A 46, 254005
-    (2013)). Nothing lies above the first and below the last of all n (0 where the state
-    changes its size).
+    The span of the first i columns of Q converges as exp of minus the sum of ln R_ii - ln R_{i+1,i+1} over the steps
+    before the window, and within it vector i, backwards, as that of i - 1 and i over the steps after it (Noethen,
+    Physica D 396, 18 (2019); Ginelli et al., J. Phys. A 46, 254005 (2013); there gaps times steps). In a transient the
+    gaps of the window say nothing of these, and sums need not fall: the least of those up to i is held against the
+    largest of those from i + 1 on. Nothing lies above the first and below the last of all n.
+
+    Parameters
+    ----------
+    exponents : Tensor (B, carried)
+        Per step of the window.
+    before, after : Tensor (B, carried)
+        Sums of ln R_ii over the spin-up and the spin-down, in nats.
+    k : int
+    n : int
+        Components of a state; 0 where that changes.
+    tolerance : float
     """
-    members = len(exponents)
-    below = exponents[:, :-1] - exponents[:, 1:]
-    endless = exponents.new_full((members, 1), torch.inf)
-    if exponents.shape[1] == k:
-        # nothing lies below the last of all n; below a last one that is not, nothing is known
-        below = torch.cat([below, endless if k == n else torch.full_like(endless, torch.nan)], 1)
-    below = below[:, :k]
-    above = torch.cat([endless, below[:, : k - 1]], 1)
-    nats = torch.minimum(_times(below, spinup), _times(above, spindown))
+    gap = _below(exponents, exponents, k, n)
+    below, later = (_below(sums.cummin(1).values, _from_right(sums), k, n) for sums in (before, after))
+    above = torch.cat([torch.full_like(gap[:, :1], torch.inf), later[:, : k - 1]], 1)
+    nats = torch.minimum(below, above)
     needed = -torch.tensor(tolerance, dtype=torch.float64).log()
-    apart = _times(below[:, : k - 1], min(spinup, spindown)) >= needed
+    apart = torch.minimum(below, later)[:, : k - 1] >= needed
     group = torch.cat([torch.zeros_like(apart[:, :1]), apart], 1) if k > 1 else torch.zeros_like(nats, dtype=torch.bool)
-    gap = torch.where(torch.isinf(below), torch.nan, below)
+    gap = torch.where(torch.isinf(gap), torch.nan, gap)
     return Convergence(gap, nats, nats >= needed, 1 + group.long().cumsum(1))
 
 
-def _times(gap: Tensor, steps: int) -> Tensor:
-    return torch.where(torch.isinf(gap), gap, gap * steps)
+def _from_right(sums: Tensor) -> Tensor:
+    return sums.flip(1).cummax(1).values.flip(1)
+
+
+def _below(upper: Tensor, lower: Tensor, k: int, n: int) -> Tensor:
+    """Of each of k to the next; where none was carried, infinite for the last of all n and otherwise unknown."""
+    below = upper[:, :-1] - lower[:, 1:]
+    if upper.shape[1] == k:
+        below = torch.cat([below, upper.new_full((len(upper), 1), torch.inf if k == n else torch.nan)], 1)
+    return below[:, :k]

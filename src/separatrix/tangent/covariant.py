@@ -78,8 +78,10 @@ def covariant(
         growth rate of each vector over the ``every`` steps from each time. ``angle`` (member, time, pair), in
         [0, pi/2], and ``smallest_angle`` (member, pair) over all steps of the window; coordinates ``first`` and
         ``second`` are the indices of a pair. ``gap`` (member, index) to the exponent below, ``steps_times_gap`` in
-        nats, the smaller of the two sides, and ``converged``: exp(-steps_times_gap) is at most the tolerance.
-        ``group``: neighbours whose gap is too small for these numbers of steps share a number; of them only the span
+        nats, summed over the steps of the spin-up (to the vector below) and of the spin-down (to the one above), the
+        smaller of the two, and ``converged``: exp(-steps_times_gap) is at most the tolerance at both ends of the
+        window, whatever the gap is within it.
+        ``group``: neighbours that separate too little on either side share a number; of them only the span
         has a meaning, and ``subspace_angle`` (member, time, pair) is the smallest principal angle between the groups
         of a pair (NaN within a group; there only if a group has several). With ``vectors``: ``vector`` (member, time,
         index, state), of length 1 and without sign. ``singular_steps`` and ``status`` as in

@@ -74,8 +74,12 @@ def run_covariant(
     carried = min(k + 1, narrow)
     first, stop = phases.spinup, phases.spinup + phases.steps
     frames = begin(orbits, states, carried, seed)
+    before, after_window = (
+        torch.zeros(members, carried, dtype=torch.float64, device=frames.x.device) for _ in range(2)
+    )
     for _ in range(phases.spinup):
-        frames, _ = advance(orbits, frames)
+        frames, factor = advance(orbits, frames)
+        before += logarithms(factor, frames.alive, carried)[0]
         tell(1)
     recorded = {first + i * phases.every for i in range(phases.records)} if vectors else set()
     factors = Factors(orbits, length, recorded.__contains__, k)
@@ -91,11 +95,13 @@ def run_covariant(
             sums[piece] += logarithms(factor, alive, carried)[0]
             lengths[piece] += 1
             singular += factor.floored[0, :, :k]
+        else:
+            after_window += logarithms(factor, alive, carried)[0]
         tell(1)
     sums = sums.masked_fill(~alive[:, None], torch.nan)
     exponents = sums.sum(0) / phases.steps
     means = batch_means(sums[..., :k], lengths) if count else None
-    judged = convergence(exponents, k, narrow if orbits.fixed else 0, phases.spinup, phases.spindown, tolerance)
+    judged = convergence(exponents, before, after_window, k, narrow if orbits.fixed else 0, tolerance)
     replayed = factors.replayed
     keep = _Records(members, n if orbits.fixed else max(orbits.widths), k, phases, judged, alive, vectors)
     c = random_end(members, k, seed).to(frames.x.device)
