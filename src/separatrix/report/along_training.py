@@ -113,25 +113,29 @@ def _findings(ds: xr.Dataset) -> list[str]:
     text = f"The largest exponent over {these} is {_signed(value)} per step"
     text += f", with a standard error of {_plain(error)}. " if math.isfinite(error) else ". "
     change = value * steps
+    # the monitor begins after the steps that are left out, exponents of an exact spectrum before them
+    turned = int(ds.attrs["warm"]) if ds.attrs["method"] != "monitor" else 0
+    drawn = f"that had turned with the training for the {turned} steps before" if turned else "drawn at random"
     if abs(math.expm1(max(-1.0, min(1.0, change)))) < NEGLIGIBLE:
-        text += (
-            "Neighbouring weights hardly separate or come together: a small difference drawn at random kept its size."
-        )
+        text += f"Neighbouring weights hardly separate or come together: a small difference {drawn} kept its size."
     elif value > 0:
-        text += "It is positive: neighbouring weights separate. A small difference drawn at random grew by "
+        text += f"It is positive: neighbouring weights separate. A small difference {drawn} grew by "
         text += f"{_factor(change)}."
     else:
-        text += "It is negative: neighbouring weights come together. A small difference drawn at random shrank by "
+        text += f"It is negative: neighbouring weights come together. A small difference {drawn} shrank by "
         text += f"{_factor(-change)}."
     if ds.attrs["precision"] == "float32" and abs(value) < RESOLVED:
         text += " The number is below what float32 resolves."
     if math.isfinite(error) and abs(value) < 2 * error:
         text += " The standard error does not tell the exponent from zero."
     said = f"{STATUS[status][0].upper()}{STATUS[status][1:]}."
-    return [
-        f"{text} {said} The first perturbations are random, and the steps in which they turn to the fastest directions "
-        "count as well. None of this is a claim about the loss at which training ends."
-    ]
+    turning = (
+        f"The first perturbations are random and turn in the {turned} steps that are left out: the optimizer's empty "
+        "memory stretches some directions there by orders of magnitude. Differences that arise later can grow more."
+        if turned
+        else "The first perturbations are random, and the steps in which they turn to the fastest directions count too."
+    )
+    return [f"{text} {said} {turning} None of this is a claim about the loss at which training ends."]
 
 
 def _stability(ds: xr.Dataset) -> list[str]:
@@ -187,9 +191,13 @@ def _figures(context: Context, ds: xr.Dataset) -> list[Figure]:
     )
     window = int(ds["window_exponent"].attrs["window"])
     grey = f"of the last {window} steps" if window > 1 else "of each step"
+    warm = int(ds.attrs["warm"])
+    after = f", counted after the {warm} that are left out" if warm else ""
     return [
-        Figure(lines, f"Exponents of all steps up to the one on the axis; grey: the largest {grey} alone.", "half"),
-        Figure(loss, "Loss of each step's batch, before the step.", "half"),
+        Figure(
+            lines, f"Exponents of all steps up to the one on the axis{after}; grey: the largest {grey} alone.", "half"
+        ),
+        Figure(loss, f"Loss of each step's batch, before the step{after}.", "half"),
     ]
 
 

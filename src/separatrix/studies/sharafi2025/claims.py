@@ -1,4 +1,4 @@
-"""The claims of Sharafi, Martin, Hallerberg (2025), with rules of acceptance that were set before any result."""
+"""The claims of Sharafi, Martin, Hallerberg (2025); rules of acceptance precede the results, but for the folds of C3b."""
 
 from __future__ import annotations
 
