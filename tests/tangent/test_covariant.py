@@ -370,15 +370,17 @@ def test_angles_are_precise_near_tangency():
 
 def test_convergence_by_hand():
     exponents = matrix([[1.0, 0.9, 0.2]])
-    found = convergence(exponents, 30 * exponents, 200 * exponents, 2, 5, 1e-6)  # the third of five only shows a gap
+    pairs = exponents[:, :, None] - exponents[:, None, :]
+    found = convergence(exponents, 30 * pairs, 200 * pairs, 2, 5, 1e-6)  # the third of five only shows a gap
     np.testing.assert_allclose(found.gap, [[0.1, 0.7]])
     np.testing.assert_allclose(found.nats, [[3.0, 20.0]])
     assert found.converged.tolist() == [[False, True]] and found.group.tolist() == [[1, 1]]
-    whole = convergence(exponents, 200 * exponents, 200 * exponents, 3, 3, 1e-6)
+    whole = convergence(exponents, 200 * pairs, 200 * pairs, 3, 3, 1e-6)
     np.testing.assert_allclose(whole.nats, [[20.0, 20.0, 140.0]])
     assert torch.isnan(whole.gap[0, 2]) and whole.converged.all() and whole.group.tolist() == [[1, 2, 3]]
     # sums that do not fall: the second direction has not left the third behind, nor the first as far as it seems
-    before, after = matrix([[40.0, 2.0, 30.0]]), matrix([[90.0, 60.0, 10.0]])
+    sums = matrix([[40.0, 2.0, 30.0]]), matrix([[90.0, 60.0, 10.0]])
+    before, after = (each[:, :, None] - each[:, None, :] for each in sums)
     found = convergence(exponents, before, after, 3, 3, 1e-6)
     np.testing.assert_allclose(found.nats, [[10.0, -28.0, 50.0]])
     assert found.converged.tolist() == [[False, False, True]] and found.group.tolist() == [[1, 1, 1]]

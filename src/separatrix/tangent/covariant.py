@@ -78,9 +78,9 @@ def covariant(
         growth rate of each vector over the ``every`` steps from each time. ``angle`` (member, time, pair), in
         [0, pi/2], and ``smallest_angle`` (member, pair) over all steps of the window; coordinates ``first`` and
         ``second`` are the indices of a pair. ``gap`` (member, index) to the exponent below, ``steps_times_gap`` in
-        nats, summed over the steps of the spin-up (to the vector below) and of the spin-down (to the one above), the
-        smaller of the two, and ``converged``: exp(-steps_times_gap) is at most the tolerance at both ends of the
-        window, whatever the gap is within it.
+        nats: ln R_jj - ln R_mm summed over the steps before (from all below) and after (from all above), the smaller
+        of the two sides, at the step of the window where it is least; where rates change along the orbit it is not the
+        gap times a number of steps. ``converged``: exp(-steps_times_gap) is at most the tolerance, an estimate.
         ``group``: neighbours that separate too little on either side share a number; of them only the span
         has a meaning, and ``subspace_angle`` (member, time, pair) is the smallest principal angle between the groups
         of a pair (NaN within a group; there only if a group has several). With ``vectors``: ``vector`` (member, time,
@@ -147,7 +147,8 @@ def _sizes(shape: torch.Size, orbits: Orbits, k: int, phases: Phases, vectors: b
     frame = 8 * members * widest * (k + 1)
     square = 8 * members * k * k
     result = 8 * members * phases.records * (k + k * k + (k * widest if vectors else 0))
+    pairs = 8 * members * (k + 1) ** 2
     step = square + (-(-frame // phases.every) if vectors else 0)
     work, most = (6 * square, max(6 * square, 48 * BLOCK)) if k > 1 else (0, 0)
     total = phases.steps + phases.spindown
-    return Sizes(frame + 8 * members * widest, step, work, most, 8 * frame + result, total)
+    return Sizes(frame + 8 * members * widest, step, work, most, 8 * frame + 6 * pairs + result, total)

@@ -48,7 +48,7 @@ def dataset(
             each,
             _array(judged.nats),
             {
-                "long_name": "smaller of spin-up steps times gap below and spin-down steps times gap above",
+                "long_name": "separation from below before and from above after, the smaller, least over the window",
                 "units": "nat",
             },
         ),

@@ -12,7 +12,7 @@ from torch import Tensor
 from separatrix.tangent.angles import between_groups, pairwise
 from separatrix.tangent.batch_means import BatchMeans, batch_means, pieces
 from separatrix.tangent.checkpoints import Factors
-from separatrix.tangent.convergence import Convergence, convergence
+from separatrix.tangent.convergence import Convergence, Separation, convergence
 from separatrix.tangent.ginelli import random_end, step_back
 from separatrix.tangent.orbits import Orbits
 from separatrix.tangent.qr_sweep import advance, begin, logarithms
@@ -74,13 +74,12 @@ def run_covariant(
     carried = min(k + 1, narrow)
     first, stop = phases.spinup, phases.spinup + phases.steps
     frames = begin(orbits, states, carried, seed)
-    before, after_window = (
-        torch.zeros(members, carried, dtype=torch.float64, device=frames.x.device) for _ in range(2)
-    )
+    separation = Separation(members, carried, frames.x.device)
     for _ in range(phases.spinup):
         frames, factor = advance(orbits, frames)
-        before += logarithms(factor, frames.alive, carried)[0]
+        separation.add(logarithms(factor, frames.alive, carried)[0], factor.floored[0])
         tell(1)
+    separation.mark()
     recorded = {first + i * phases.every for i in range(phases.records)} if vectors else set()
     factors = Factors(orbits, length, recorded.__contains__, k)
     count = pieces(phases.steps)
@@ -90,18 +89,23 @@ def run_covariant(
     alive = frames.alive
     for after, factor in factors.forward(frames, phases.steps + phases.spindown):
         alive = after.alive
+        logs = logarithms(factor, alive, carried)[0]
+        separation.add(logs, factor.floored[0])
         if after.t <= stop:
+            separation.mark()
             piece = (after.t - 1 - first) * len(sums) // phases.steps
-            sums[piece] += logarithms(factor, alive, carried)[0]
+            sums[piece] += logs
             lengths[piece] += 1
             singular += factor.floored[0, :, :k]
-        else:
-            after_window += logarithms(factor, alive, carried)[0]
         tell(1)
     sums = sums.masked_fill(~alive[:, None], torch.nan)
     exponents = sums.sum(0) / phases.steps
     means = batch_means(sums[..., :k], lengths) if count else None
-    judged = convergence(exponents, before, after_window, k, narrow if orbits.fixed else 0, tolerance)
+    ahead, behind = (
+        pair.masked_fill(~alive[:, None, None], torch.nan) for pair in (separation.ahead, separation.behind)
+    )
+    judged = convergence(exponents, ahead, behind, k, narrow if orbits.fixed else 0, tolerance)
+    del separation, ahead, behind
     replayed = factors.replayed
     keep = _Records(members, n if orbits.fixed else max(orbits.widths), k, phases, judged, alive, vectors)
     c = random_end(members, k, seed).to(frames.x.device)
