@@ -1,4 +1,4 @@
-"""The claims of Sharafi, Martin, Hallerberg (2025); rules of acceptance precede the results, but for the folds of C3b."""
+"""The claims of Sharafi, Martin, Hallerberg (2025), and rules of acceptance: set before the results, but for C3b's folds."""
 
 from __future__ import annotations
 
