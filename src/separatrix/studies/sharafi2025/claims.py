@@ -1,4 +1,4 @@
-"""The claims of Sharafi, Martin, Hallerberg (2025), and rules of acceptance: set before the results, but for C3b's folds."""
+"""Claims of Sharafi, Martin, Hallerberg (2025) and their rules: set before the results, but for the folds of C3b."""
 
 from __future__ import annotations
 
